@@ -1,0 +1,2 @@
+export { type ErrorCode, type Problem, ReplicaError } from './errors.ts';
+export type { Log } from './log.ts';

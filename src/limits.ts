@@ -1,0 +1,47 @@
+// Every bound of the protocol and the process, with its reason. Sizes in bytes, times in ms.
+
+/** A frame's payload before the peer said who it is. A Hello is below 1.2 KiB. */
+export const helloPayloadSizeMax = 4 * 1024;
+/** A frame's payload afterwards: 256 KiB writes already saturate TLS; 1 MiB bounds one allocation. */
+export const payloadSizeMax = 1024 * 1024;
+/** Operations a commit: 256 small files make one `sync -f` worth its while. */
+export const commitOperationsMax = 256;
+export const commitBytesMax = 64 * 1024 * 1024;
+/** A commit is closed at this age even if it is small: the latency of a save. */
+export const commitAgeMs = 200;
+/** Entries in one Listing, digests in one DirectoryDigests. */
+export const listingEntriesMax = 4096;
+export const getListingIdsMax = 1024;
+export const offerIdsMax = 8192;
+/** Block boundaries (DESIGN section 4). */
+export const blockSizeMin = 8 * 1024;
+export const blockSizeTarget = 8 * 1024;
+export const blockSizeMax = 64 * 1024;
+export const blockIdSize = 16;
+/** Files from this size on travel in the large lane and commit alone. */
+export const largeFileSize = 4 * 1024 * 1024;
+/** 2^53-1: what a JavaScript number counts exactly. */
+export const fileSizeMax = Number.MAX_SAFE_INTEGER;
+export const linkTargetSizeMax = 4095;
+/** Messages for people inside frames. */
+export const textSizeMax = 1024;
+/** Bytes sent and not yet credited: bounds the receiver's memory and the socket's queue. */
+export const windowBytesMax = 8 * 1024 * 1024;
+/** The large lane may fill this much time of the link: what a small save waits behind it. */
+export const largeLaneQueueMs = 250;
+export const largeLaneWindowMin = 256 * 1024;
+/** Accept to TLS done, and TLS done to Hello: absolute. */
+export const handshakeMs = 10_000;
+/** Silence after which a ping goes out, and after which the link counts as dead. */
+export const pingAfterMs = 5_000;
+export const deadAfterMs = 20_000;
+/** One frame must complete within this once its header came. */
+export const frameMs = 30_000;
+/** Reconnect: exponential with full jitter between these, forever. */
+export const reconnectMinMs = 200;
+export const reconnectMaxMs = 15_000;
+/** Unauthenticated connections at a time, in all and from one address. */
+export const strangersMax = 64;
+export const strangersPerAddressMax = 16;
+/** Levels of directories; deeper entries are reported and skipped. */
+export const depthMax = 1000;
