@@ -1,0 +1,161 @@
+// An entry with its name in bytes, the same on the wire, in both stores and under the entry digest:
+//
+//   u8 kind (1 file, 2 directory, 3 link) | u16 mode | u48 id | u64 size | i64 mtimeNs
+//   | i64 ctimeNs | u64 ino | i64 birthtimeNs | u32 version
+//   | u8 name length, name | u16 target length, target                     (all big endian)
+//
+// There is exactly one encoding of an entry: what decodes, encodes to the same bytes.
+import assert from 'node:assert/strict';
+import { fileSizeMax, linkTargetSizeMax } from '../limits.ts';
+import { type Entry, type EntryKind, type NodeId, nodeIdMax, rootId } from './entry.ts';
+import { FieldReader } from './field-reader.ts';
+import { isName, type Name, nameSizeMax } from './name.ts';
+
+const kindCodes = { file: 1, directory: 2, link: 3 } as const;
+const kinds: readonly (EntryKind | undefined)[] = [undefined, 'file', 'directory', 'link'];
+
+const fixedSize = 56;
+/** The largest encoded entry: 56 bytes and the longest name and target. */
+export const encodedEntrySizeMax = fixedSize + nameSizeMax + linkTargetSizeMax;
+const linkMode = 0o777;
+
+/** `name` is '' for the root only. The bytes are a new Buffer; they are also what digests cover. */
+export function encodeEntry(name: Name | '', entry: Entry): Buffer {
+  const bytes = Buffer.allocUnsafe(encodedEntrySize(name, entry));
+  assert.equal(writeEntry(bytes, 0, name, entry), bytes.length);
+  return bytes;
+}
+
+export function encodedEntrySize(name: Name | '', entry: Entry): number {
+  return fixedSize + name.length + entry.target.length;
+}
+
+/** Writes an entry at `offset`; returns the offset behind it. Asserts what decodeEntry checks. */
+export function writeEntry(bytes: Buffer, offset: number, name: Name | '', entry: Entry): number {
+  const fault = entryFault(entry);
+  assert.equal(fault, undefined, `entry ${fault}`);
+  assert(name === '' || isName(name), 'name of an entry');
+  bytes[offset] = kindCodes[entry.kind];
+  bytes.writeUInt16BE(entry.mode, offset + 1);
+  bytes.writeUIntBE(entry.id, offset + 3, 6);
+  writeSize(bytes, offset + 9, entry.size);
+  bytes.writeBigInt64BE(entry.mtimeNs, offset + 17);
+  bytes.writeBigInt64BE(entry.stamp.ctimeNs, offset + 25);
+  bytes.writeBigUInt64BE(entry.stamp.ino, offset + 33);
+  bytes.writeBigInt64BE(entry.stamp.birthtimeNs, offset + 41);
+  bytes.writeUInt32BE(entry.version, offset + 49);
+  bytes[offset + 53] = name.length;
+  bytes.write(name, offset + 54, name.length, 'latin1');
+  const at = offset + 54 + name.length;
+  bytes.writeUInt16BE(entry.target.length, at);
+  bytes.write(entry.target, at + 2, entry.target.length, 'latin1');
+  return at + 2 + entry.target.length;
+}
+
+/** A u64 from a number of at most 2^53-1. */
+export function writeSize(bytes: Buffer, offset: number, size: number): void {
+  bytes.writeUInt32BE(Math.floor(size / 0x1_0000_0000), offset);
+  bytes.writeUInt32BE(size % 0x1_0000_0000, offset + 4);
+}
+
+/**
+ * The reverse of encodeEntry; `bytes` must hold nothing else. Throws ERR_PROTOCOL.
+ * `name` is '' only where `root` allows it.
+ */
+export function decodeEntry(bytes: Buffer): { readonly name: Name; readonly entry: Entry };
+export function decodeEntry(
+  bytes: Buffer,
+  options: { readonly root: true },
+): { readonly name: Name | ''; readonly entry: Entry };
+export function decodeEntry(
+  bytes: Buffer,
+  options?: { readonly root: true },
+): { readonly name: Name | ''; readonly entry: Entry } {
+  const reader = new FieldReader(bytes);
+  const placed = options?.root ? readEntryOrRoot(reader) : readEntry(reader);
+  reader.end();
+  return placed;
+}
+
+/** Reads one entry that has a name. Throws ERR_PROTOCOL. */
+export function readEntry(reader: FieldReader): { readonly name: Name; readonly entry: Entry } {
+  const { name, entry } = readEntryOrRoot(reader);
+  if (name === '') reader.fail('name', 'is empty');
+  return { name, entry };
+}
+
+/** Reads one entry whose name may be '' (the root). Throws ERR_PROTOCOL. */
+export function readEntryOrRoot(reader: FieldReader): {
+  readonly name: Name | '';
+  readonly entry: Entry;
+} {
+  const kind = kinds[reader.u8('kind', 1, 3)];
+  if (kind === undefined) return reader.fail('kind', 'is unknown');
+  const entry = {
+    kind,
+    mode: reader.u16('mode', 0, 0o7777),
+    id: readNodeId(reader, 'id'),
+    size: reader.size('size'),
+    mtimeNs: reader.i64('mtime'),
+    stamp: {
+      ctimeNs: reader.i64('ctime'),
+      ino: reader.u64('ino'),
+      birthtimeNs: reader.i64('birthtime'),
+    },
+    version: reader.u32('version'),
+    target: '',
+  };
+  const nameLength = reader.u8('name length');
+  const name = nameLength === 0 ? '' : readNameOf(reader, nameLength);
+  entry.target = reader.latin1('target', reader.u16('target length', 0, linkTargetSizeMax));
+  const fault = entryFault(entry);
+  if (fault !== undefined) reader.fail('entry', fault);
+  return { name, entry };
+}
+
+/** Reads `u8 length, name`. */
+export function readName(reader: FieldReader): Name {
+  return readNameOf(reader, reader.u8('name length', 1));
+}
+
+/** Reads a u48 node id. */
+export function readNodeId(reader: FieldReader, field: string): NodeId {
+  // The range is what makes a number a NodeId.
+  return reader.u48(field, rootId, nodeIdMax) as NodeId;
+}
+
+function readNameOf(reader: FieldReader, length: number): Name {
+  const name = reader.latin1('name', length);
+  if (!isName(name)) return reader.fail('name', 'is not one path component');
+  return name;
+}
+
+/** What an entry says that cannot be, or undefined. */
+function entryFault(entry: Entry): string | undefined {
+  const { kind, mode, id, size, version, target } = entry;
+  if (!isWithin(mode, 0, 0o7777)) return `mode is ${mode}`;
+  if (!isWithin(id, rootId, nodeIdMax)) return `id is ${id}`;
+  if (!isWithin(size, 0, fileSizeMax)) return `size is ${size}`;
+  if (!isWithin(version, 0, 0xffffffff)) return `version is ${version}`;
+  if (kind === 'file' && version === 0) return 'file has version 0';
+  if (kind !== 'file' && version !== 0) return `${kind} has a version`;
+  if (kind === 'directory' && size !== 0) return 'directory has a size';
+  if (kind !== 'link') return target === '' ? undefined : `${kind} has a target`;
+  if (mode !== linkMode) return 'link has a mode';
+  if (size !== target.length) return 'link has a size other than its target';
+  return isTarget(target) ? undefined : 'link has no usable target';
+}
+
+function isWithin(value: number, min: number, max: number): boolean {
+  return Number.isInteger(value) && value >= min && value <= max;
+}
+
+/** 1 to 4095 bytes without NUL, latin1. */
+function isTarget(target: string): boolean {
+  if (target.length === 0 || target.length > linkTargetSizeMax) return false;
+  for (let i = 0; i < target.length; i++) {
+    const code = target.charCodeAt(i);
+    if (code === 0 || code > 0xff) return false;
+  }
+  return true;
+}
