@@ -1,0 +1,108 @@
+// Where log lines go: people on a terminal read pino-pretty, programs read JSON lines, and
+// --log-file gets JSON lines as well. Everything is written at once and in this process, so that
+// the last words before a crash are there.
+import { closeSync, openSync, writeSync } from 'node:fs';
+import type { Writable } from 'node:stream';
+import { pino } from 'pino';
+import pretty from 'pino-pretty';
+import { ReplicaError, systemCode } from '../errors.ts';
+import type { Log } from '../log.ts';
+
+export interface LogOptions {
+  readonly stderr: Writable;
+  readonly isTerminal: boolean;
+  readonly colors: boolean;
+  /** 0: info; 1 and more: debug. */
+  readonly verbosity: number;
+  readonly logFile: string | undefined;
+}
+
+export interface OpenLog {
+  readonly log: Log;
+  /** What ended the command, for the log file; stderr gets its line from cli.ts. */
+  noteFailure(error: unknown): void;
+  /** Opens the log file anew, after a log rotation moved it. */
+  reopen(): void;
+  close(): void;
+}
+
+/** Throws ERR_PATH when the log file cannot be opened. */
+export function openLog(options: LogOptions): OpenLog {
+  const file = options.logFile === undefined ? undefined : new LogFile(options.logFile);
+  const level = options.verbosity > 0 ? 'debug' : 'info';
+  const streams: { level: 'debug' | 'info'; stream: { write(line: string): unknown } }[] = [
+    { level, stream: options.isTerminal ? prettyStream(options) : plainStream(options.stderr) },
+  ];
+  if (file !== undefined) streams.push({ level, stream: file });
+  const format = {
+    level,
+    base: { pid: process.pid },
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label: string) => ({ level: label }) },
+    serializers: { error: pino.stdSerializers.err },
+  };
+  return {
+    log: pino(format, pino.multistream(streams)),
+    noteFailure: error => {
+      if (file !== undefined) pino(format, file).error({ error }, 'the command failed');
+    },
+    reopen: () => file?.reopen(),
+    close: () => file?.close(),
+  };
+}
+
+function prettyStream(options: LogOptions): { write(line: string): unknown } {
+  return pretty({
+    colorize: options.colors,
+    translateTime: 'SYS:HH:MM:ss',
+    // Messages are whole sentences; their fields are for programs.
+    hideObject: true,
+    ignore: 'pid,hostname',
+    destination: options.stderr,
+    sync: true,
+  });
+}
+
+function plainStream(stderr: Writable): { write(line: string): unknown } {
+  return { write: line => stderr.write(line) };
+}
+
+class LogFile {
+  readonly #path: string;
+  #fd: number;
+
+  constructor(path: string) {
+    this.#path = path;
+    this.#fd = this.#open();
+  }
+
+  /** A full disk must not end replication: the line is lost, stderr has it. */
+  write(line: string): void {
+    try {
+      writeSync(this.#fd, line);
+    } catch (error) {
+      if (systemCode(error) === undefined) throw error;
+    }
+  }
+
+  reopen(): void {
+    const previous = this.#fd;
+    this.#fd = this.#open();
+    closeSync(previous);
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+
+  #open(): number {
+    try {
+      return openSync(this.#path, 'a', 0o600);
+    } catch (error) {
+      const code = systemCode(error) ?? 'unknown error';
+      throw new ReplicaError('ERR_PATH', `cannot open the log file ${this.#path} (${code})`, {
+        cause: error,
+      });
+    }
+  }
+}

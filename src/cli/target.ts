@@ -1,0 +1,94 @@
+// What follows the source on `replica push`: a host to dial, or a folder on this machine. Pure.
+import { isIPv4, isIPv6 } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { ReplicaError } from '../errors.ts';
+
+export const defaultPort = 7375;
+
+export type Target =
+  /** IPv6 without brackets. */
+  | { readonly kind: 'host'; readonly host: string; readonly port: number }
+  /** As given: relative ones are resolved by the caller. */
+  | { readonly kind: 'path'; readonly path: string };
+
+/**
+ * `host`, `host:port`, `[::1]:7375`, a path with a slash, or `file:` and a path. Throws ERR_USAGE
+ * with the remedy; `host:/path` is refused, or it would silently become a local folder.
+ */
+export function parseTarget(text: string): Target {
+  if (text.startsWith('file:')) return { kind: 'path', path: filePath(text) };
+  const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text)?.[1]?.toLowerCase();
+  if (scheme === 'ssh') throw wrong(text, 'ssh:// is not available yet; use host:port');
+  if (scheme !== undefined) throw wrong(text, `${scheme}:// is not supported; use host:port`);
+  if (text === '.' || text === '..' || /^\.{0,2}\//.test(text)) return { kind: 'path', path: text };
+  if (/^[^/]*:.*\//.test(text)) {
+    throw wrong(
+      text,
+      'the receiver chooses the folder: give host or host:port (a local path with a colon: ./a:b)',
+    );
+  }
+  if (text.includes('/')) return { kind: 'path', path: text };
+  return parseHostPort(text);
+}
+
+/** `host`, `host:port`, `[::1]`, `[::1]:7375` or a bare IPv6 address. Throws ERR_USAGE. */
+export function parseHostPort(text: string): Target & { readonly kind: 'host' } {
+  if (text === '') throw wrong(text, 'give host, host:port or a path with a slash');
+  if (isIPv6(text)) return { kind: 'host', host: text, port: defaultPort };
+  const match = /^(?:\[([^\]]*)\]|([^:[\]]*))(?::(.*))?$/s.exec(text);
+  if (!match) throw wrong(text, 'write an IPv6 address as [::1]:7375');
+  const [, bracketed, plain = '', portText] = match;
+  if (bracketed !== undefined && !isIPv6(bracketed)) {
+    throw wrong(text, `'${bracketed}' is not an IPv6 address`);
+  }
+  if (plain.includes('@')) throw wrong(text, 'there are no user names here; give host:port');
+  if (bracketed === undefined && !isHostName(plain)) {
+    throw wrong(text, `'${plain}' is not a host name (a folder needs a slash: ./${plain})`);
+  }
+  const port = portText === undefined ? defaultPort : parsePort(portText);
+  if (port === undefined || port === 0) {
+    throw wrong(text, `'${portText ?? ''}' is not a port from 1 to 65535`);
+  }
+  return { kind: 'host', host: bracketed ?? plain, port };
+}
+
+/** 0 to 65535, or undefined. */
+export function parsePort(text: string): number | undefined {
+  if (!/^\d{1,5}$/.test(text)) return undefined;
+  const port = Number(text);
+  return port <= 65_535 ? port : undefined;
+}
+
+/** `HOST:PORT`, IPv6 in brackets. */
+export function formatHostPort(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** True for names and addresses that cannot leave this machine. */
+export function isLoopbackHost(host: string): boolean {
+  const name = host.toLowerCase();
+  if (name === 'localhost' || name.endsWith('.localhost')) return true;
+  if (isIPv4(name)) return name.startsWith('127.');
+  return isIPv6(name) && /^(?:0*:)*:?0*1$/.test(name);
+}
+
+function isHostName(text: string): boolean {
+  return text.length <= 253 && /^[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_.])?$/i.test(text);
+}
+
+function filePath(text: string): string {
+  if (!text.startsWith('file://')) {
+    const path = text.slice('file:'.length);
+    if (path === '') throw wrong(text, 'a path must follow file:');
+    return path;
+  }
+  try {
+    return fileURLToPath(text);
+  } catch {
+    throw wrong(text, 'write file:///absolute/path or file:path');
+  }
+}
+
+function wrong(text: string, remedy: string): ReplicaError {
+  return new ReplicaError('ERR_USAGE', `unusable target '${text}': ${remedy}`);
+}
