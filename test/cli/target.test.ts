@@ -1,0 +1,103 @@
+import t from 'tap';
+import {
+  formatHostPort,
+  isLoopbackHost,
+  parseHostPort,
+  parsePort,
+  parseTarget,
+} from '../../src/cli/target.ts';
+import { ReplicaError } from '../../src/errors.ts';
+
+t.test('reads hosts and paths', async t => {
+  const rows: [string, unknown][] = [
+    ['backup', { kind: 'host', host: 'backup', port: 7375 }],
+    ['backup.example.org:80', { kind: 'host', host: 'backup.example.org', port: 80 }],
+    ['10.0.0.7', { kind: 'host', host: '10.0.0.7', port: 7375 }],
+    ['::1', { kind: 'host', host: '::1', port: 7375 }],
+    ['fe80::1:2', { kind: 'host', host: 'fe80::1:2', port: 7375 }],
+    ['[::1]', { kind: 'host', host: '::1', port: 7375 }],
+    ['[::1]:9', { kind: 'host', host: '::1', port: 9 }],
+    ['./dst', { kind: 'path', path: './dst' }],
+    ['../dst', { kind: 'path', path: '../dst' }],
+    ['/srv/dst', { kind: 'path', path: '/srv/dst' }],
+    ['/srv/a:b', { kind: 'path', path: '/srv/a:b' }],
+    ['./a:b', { kind: 'path', path: './a:b' }],
+    ['dst/', { kind: 'path', path: 'dst/' }],
+    ['a/b', { kind: 'path', path: 'a/b' }],
+    ['.', { kind: 'path', path: '.' }],
+    ['..', { kind: 'path', path: '..' }],
+    ['file:dst', { kind: 'path', path: 'dst' }],
+    ['file:/srv/dst', { kind: 'path', path: '/srv/dst' }],
+    ['file:///srv/a%20b', { kind: 'path', path: '/srv/a b' }],
+  ];
+  for (const [text, target] of rows) t.same(parseTarget(text), target, text);
+});
+
+t.test('refuses what would surprise, and says what to write instead', async t => {
+  const rows: [string, RegExp][] = [
+    ['', /give host, host:port or a path/],
+    ['ssh://u@host/dst', /ssh:\/\/ is not available yet/],
+    ['SSH://host/dst', /ssh:\/\/ is not available yet/],
+    ['s3://bucket/x', /s3:\/\/ is not supported/],
+    ['host:/srv/dst', /the receiver chooses the folder/],
+    ['user@host:dst/x', /the receiver chooses the folder/],
+    ['user@host', /no user names/],
+    ['host:', /'' is not a port/],
+    ['host:0', /'0' is not a port/],
+    ['host:65536', /'65536' is not a port/],
+    ['host:7375x', /'7375x' is not a port/],
+    ['host:1:2', /'1:2' is not a port|IPv6/],
+    ['[::1', /IPv6/],
+    ['[host]:1', /'host' is not an IPv6 address/],
+    ['my folder', /a folder needs a slash: \.\/my folder/],
+    ['-host', /is not a host name/],
+    ['file:', /a path must follow/],
+    ['file://host/x', /file:\/\/\/absolute\/path/],
+  ];
+  for (const [text, message] of rows) {
+    t.throws(() => parseTarget(text), { code: 'ERR_USAGE', message }, text);
+  }
+  t.throws(() => parseHostPort('a/b'), ReplicaError);
+});
+
+t.test('ports are whole numbers from 0 to 65535', async t => {
+  t.equal(parsePort('0'), 0);
+  t.equal(parsePort('65535'), 65_535);
+  for (const text of ['', '-1', '65536', '1e3', ' 1', '0x10', '1.0']) {
+    t.equal(parsePort(text), undefined, text);
+  }
+});
+
+t.test('prints IPv6 in brackets', async t => {
+  t.equal(formatHostPort('::', 1), '[::]:1');
+  t.equal(formatHostPort('host', 1), 'host:1');
+});
+
+t.test('knows addresses that cannot leave the machine', async t => {
+  for (const host of [
+    'localhost',
+    'LOCALHOST',
+    'a.localhost',
+    '127.0.0.1',
+    '127.9.9.9',
+    '::1',
+    '0:0:0:0:0:0:0:1',
+  ]) {
+    t.ok(isLoopbackHost(host), host);
+  }
+  for (const host of [
+    'example.org',
+    '128.0.0.1',
+    '::',
+    '::2',
+    '1::1',
+    'fe80::1',
+    '127.example.org',
+    '0.0.0.0',
+    '::ffff:10.0.0.1',
+    '0:0:0:1:0:0:0:1',
+    '::11',
+  ]) {
+    t.notOk(isLoopbackHost(host), host);
+  }
+});
