@@ -1,0 +1,138 @@
+// Opens an LMDB environment with plain binary tables. Both sides keep their state in one.
+//
+// Facts this file stands on (lmdb-js 3.5.6, checked with strace):
+// - With overlappingSync off, the promise of `batch` resolves after fdatasync and the synchronous
+//   write of the meta page: resolved means durable. With it on, `flushed` must be awaited as well.
+// - `transactionSync` flushes on the calling thread; `transaction(callback)` never calls back.
+//   So all writes go through `batch`: instructions are queued here and written by another thread.
+// - A file that is shorter than its meta page says is read through a mapping: SIGBUS, not an error.
+//   Therefore the size is checked before opening.
+import fs from 'node:fs';
+import { join } from 'node:path';
+import { type Database, open, type RootDatabase } from 'lmdb';
+import { ReplicaError, systemCode } from '../errors.ts';
+
+/** Keys and values are bytes. Values put must not change until the write's promise is settled. */
+export type Table = Database<Buffer, Buffer>;
+
+export interface DatabaseOptions<T extends string> {
+  /** Folder of the environment; made (0700) if absent. */
+  readonly folder: string;
+  readonly tables: readonly T[];
+  /** False: never flush (survives a killed process, not a power loss). */
+  readonly durable: boolean;
+}
+
+/** An LMDB environment with a fixed set of tables. */
+export class StateDatabase<T extends string> {
+  readonly #root: RootDatabase<Buffer, Buffer>;
+  readonly tables: Readonly<Record<T, Table>>;
+
+  /** Throws ERR_STATE when what is there is no usable database. Nothing is changed in that case. */
+  static open<const T extends string>(options: DatabaseOptions<T>): StateDatabase<T> {
+    fs.mkdirSync(options.folder, { recursive: true, mode: 0o700 });
+    const fault = databaseFault(options.folder);
+    if (fault !== undefined) throw new ReplicaError('ERR_STATE', fault);
+    try {
+      return new StateDatabase(options);
+    } catch (error) {
+      const code = systemCode(error);
+      if (code === 'EACCES' || code === 'EROFS' || code === 'ENOSPC') throw error;
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new ReplicaError('ERR_STATE', `cannot open '${options.folder}': ${reason}`, {
+        cause: error,
+      });
+    }
+  }
+
+  private constructor(options: DatabaseOptions<T>) {
+    const binary = { encoding: 'binary', keyEncoding: 'binary' } as const;
+    this.#root = open<Buffer, Buffer>({
+      ...binary,
+      path: options.folder,
+      noSubdir: false,
+      maxDbs: options.tables.length + 1,
+      overlappingSync: false,
+      noSync: !options.durable,
+    });
+    const tables = options.tables.map(name => [
+      name,
+      this.#root.openDB<Buffer, Buffer>({ ...binary, name }),
+    ]);
+    // fromEntries forgets the key type; the keys are exactly options.tables.
+    this.tables = Object.fromEntries(tables) as Record<T, Table>;
+  }
+
+  /**
+   * Runs `action`, whose puts and removes form one transaction, and resolves when that is durable.
+   * `action` is synchronous and sees the state from before: reads inside do not see its writes.
+   * It must not throw: what it put before is written all the same. Compute first, put afterwards.
+   */
+  async write(action: () => void): Promise<void> {
+    try {
+      await this.#root.batch(action);
+    } catch (error) {
+      throw await commitError(error);
+    }
+  }
+
+  /** Waits for writes under way. */
+  async close(): Promise<void> {
+    await this.#root.close();
+  }
+}
+
+/** What keeps the files in `folder` from being opened safely; undefined if nothing, or no files. */
+export function databaseFault(folder: string): string | undefined {
+  const path = join(folder, 'data.mdb');
+  let fd: number;
+  try {
+    fd = fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW);
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+  try {
+    const size = fs.fstatSync(fd).size;
+    // The library makes a new database of an empty file.
+    if (size === 0) return undefined;
+    const head = Buffer.alloc(metaSize);
+    if (fs.readSync(fd, head, 0, metaSize, 0) < metaSize) return `'${path}' is cut short`;
+    if (head.readUInt32LE(metaMagicOffset) !== metaMagic) return `'${path}' is not a database`;
+    const pageSize = head.readUInt32LE(metaPageSizeOffset);
+    if (pageSize < 512 || pageSize > 65_536) return `'${path}' is not a database`;
+    // Two meta pages; the one with the greater transaction number counts.
+    const next = Buffer.alloc(metaSize);
+    if (fs.readSync(fd, next, 0, metaSize, pageSize) < metaSize) return `'${path}' is cut short`;
+    if (next.readUInt32LE(metaMagicOffset) !== metaMagic) return `'${path}' is damaged`;
+    const isFirst =
+      head.readBigUInt64LE(metaTransactionOffset) > next.readBigUInt64LE(metaTransactionOffset);
+    const lastPage = (isFirst ? head : next).readBigUInt64LE(metaLastPageOffset);
+    if (BigInt(size) < (lastPage + 1n) * BigInt(pageSize)) return `'${path}' is cut short`;
+    return undefined;
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+// MDB_meta behind the 24-byte page header of the library's LMDB: u32 magic, u32 version,
+// u64 address, u64 mapSize, two MDB_db of 48 bytes (the first begins with u32 page size),
+// u64 last page, u64 transaction. Little endian on every platform the library ships for.
+const metaMagic = 0xbeefc0de;
+const metaMagicOffset = 24;
+const metaPageSizeOffset = 48;
+const metaLastPageOffset = 144;
+const metaTransactionOffset = 152;
+const metaSize = 160;
+
+/** The library rejects with a stand-in whose `commitError` is a promise rejecting with the cause. */
+async function commitError(error: unknown): Promise<unknown> {
+  if (!(error instanceof Error) || !('commitError' in error)) return error;
+  try {
+    await error.commitError;
+    return error;
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    return new ReplicaError('ERR_IO', `cannot write the state: ${reason}`, { cause });
+  }
+}
