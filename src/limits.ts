@@ -45,3 +45,18 @@ export const strangersMax = 64;
 export const strangersPerAddressMax = 16;
 /** Levels of directories; deeper entries are reported and skipped. */
 export const depthMax = 1000;
+/** Frames are gathered into writes of up to this: a 256 KiB data frame and its piece headers fit. */
+export const writeSizeMax = 320 * 1024;
+/** Bytes handed to a socket and not yet taken by the system, beyond which senders wait. */
+export const writeQueueBytesMax = 1024 * 1024;
+/** A receiver credits handled bytes in these steps, and what is left when it has been idle. */
+export const creditStepBytes = 128 * 1024;
+export const creditIdleMs = 10;
+/** How long a closing side waits for the peer to take its last frame and close too. */
+export const closeLingerMs = 2_000;
+/**
+ * TLS records one key may encrypt (RFC 8446 section 5.5: 2^24.5; node has no key update). A sender
+ * reconnects at the first number (64 GiB), the connection breaks at the second (256 GiB).
+ */
+export const tlsRecordsWorn = 2 ** 22;
+export const tlsRecordsMax = 2 ** 24;
