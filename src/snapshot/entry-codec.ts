@@ -32,7 +32,7 @@ export function encodedEntrySize(name: Name | '', entry: Entry): number {
 
 /** Writes an entry at `offset`; returns the offset behind it. Asserts what decodeEntry checks. */
 export function writeEntry(bytes: Buffer, offset: number, name: Name | '', entry: Entry): number {
-  const fault = entryFault(entry);
+  const fault = entryFault(name, entry);
   assert.equal(fault, undefined, `entry ${fault}`);
   assert(name === '' || isName(name), 'name of an entry');
   bytes[offset] = kindCodes[entry.kind];
@@ -108,7 +108,7 @@ export function readEntryOrRoot(reader: FieldReader): {
   const nameLength = reader.u8('name length');
   const name = nameLength === 0 ? '' : readNameOf(reader, nameLength);
   entry.target = reader.latin1('target', reader.u16('target length', 0, linkTargetSizeMax));
-  const fault = entryFault(entry);
+  const fault = entryFault(name, entry);
   if (fault !== undefined) reader.fail('entry', fault);
   return { name, entry };
 }
@@ -131,8 +131,10 @@ function readNameOf(reader: FieldReader, length: number): Name {
 }
 
 /** What an entry says that cannot be, or undefined. */
-function entryFault(entry: Entry): string | undefined {
+function entryFault(name: Name | '', entry: Entry): string | undefined {
   const { kind, mode, id, size, version, target } = entry;
+  if (name === '' && kind !== 'directory') return `${kind} has no name`;
+  if ((name === '') !== (id === rootId)) return id === rootId ? 'has the root id' : 'has no name';
   if (!isWithin(mode, 0, 0o7777)) return `mode is ${mode}`;
   if (!isWithin(id, rootId, nodeIdMax)) return `id is ${id}`;
   if (!isWithin(size, 0, fileSizeMax)) return `size is ${size}`;
