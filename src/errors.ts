@@ -31,8 +31,9 @@ export interface Problem {
   readonly message: string;
 }
 
-/** The system error code of anything thrown by node:fs, or undefined. */
+/** The system's error code (ENOENT, EIO ...) of anything thrown; undefined for any other error. */
 export function systemCode(error: unknown): string | undefined {
   if (!(error instanceof Error) || !('code' in error)) return undefined;
-  return typeof error.code === 'string' ? error.code : undefined;
+  const { code } = error;
+  return typeof code === 'string' && /^E[A-Z0-9]+$/.test(code) ? code : undefined;
 }

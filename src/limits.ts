@@ -60,3 +60,11 @@ export const closeLingerMs = 2_000;
  */
 export const tlsRecordsWorn = 2 ** 22;
 export const tlsRecordsMax = 2 ** 24;
+/** Stages a sender may have open: a commit of medium files has at most 17, and one large file. */
+export const openStagesMax = 32;
+/** Files up to this size travel inside their operation: several must fit in a frame. */
+export const inlineFileSize = 256 * 1024;
+/** Two looks at a file must be this far apart before its times are believed: FAT counts 2 s. */
+export const trustAfterMs = 2000;
+/** Changes found and not yet durable: bounds the sender's memory; the scan finds the rest again. */
+export const queuedChangesMax = 20_000;

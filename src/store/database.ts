@@ -76,6 +76,14 @@ export class StateDatabase<T extends string> {
     }
   }
 
+  /**
+   * Runs `action` as one transaction on the calling thread, durable on return; reads inside see its
+   * writes (putSync, removeSync). For worker threads: it flushes. A throw undoes it.
+   */
+  transact<R>(action: () => R): R {
+    return this.#root.transactionSync(action);
+  }
+
   /** Waits for writes under way. */
   async close(): Promise<void> {
     await this.#root.close();

@@ -262,3 +262,8 @@ export type Message =
   | StageOpen
   | StageData
   | StageAbort;
+
+/** 'RPLC'. */
+export const protocolMagic = 0x52504c43;
+export const protocolMajor = 1;
+export const protocolMinor = 0;

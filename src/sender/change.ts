@@ -1,0 +1,108 @@
+// What the scanner hands to the transfer: an operation to come, with what is needed to carry it out.
+import type { Basis } from '../blocks/content-matcher.ts';
+import type { Problem } from '../errors.ts';
+import type { Entry, NodeId } from '../snapshot/entry.ts';
+import type { Name } from '../snapshot/name.ts';
+
+interface ChangeBase {
+  /** Names the change when it is confirmed or taken back. */
+  readonly token: number;
+  /** Below the root, latin1. */
+  readonly path: string;
+}
+
+export interface FileChange extends ChangeBase {
+  readonly kind: 'file';
+  readonly parent: NodeId;
+  readonly name: Name;
+  readonly entry: Entry;
+  /** Blocks of the version before, when they are known. */
+  readonly basis: Basis | undefined;
+  readonly baseVersion: number;
+  /** content: the file may differ. trust: second look at content already sent. */
+  readonly purpose: 'content' | 'trust';
+  /** Monotonic time at which the scan saw the file like this. */
+  readonly seenMs: number;
+  /** What a reader calls it: new for the receiver, or not. */
+  readonly isNew: boolean;
+}
+
+export type Change =
+  | FileChange
+  | (ChangeBase & {
+      readonly kind: 'directory' | 'link' | 'hardlink';
+      readonly parent: NodeId;
+      readonly name: Name;
+      readonly entry: Entry;
+      readonly isNew: boolean;
+    })
+  | (ChangeBase & {
+      readonly kind: 'rename';
+      readonly fromParent: NodeId;
+      readonly fromName: Name;
+      readonly fromPath: string;
+      readonly parent: NodeId;
+      readonly name: Name;
+      readonly entry: Entry;
+    })
+  | (ChangeBase & {
+      readonly kind: 'remove';
+      readonly parent: NodeId;
+      readonly name: Name;
+      readonly id: NodeId;
+      readonly isDirectory: boolean;
+    })
+  | (ChangeBase & {
+      readonly kind: 'attributes';
+      readonly parent: NodeId | 0;
+      readonly name: Name | '';
+      readonly entry: Entry;
+    });
+
+/** A change that became durable. */
+export interface Confirmation {
+  readonly token: number;
+  /** Of a file change: the version that was sent, or the one before when its content is the same. */
+  readonly version?: number;
+  readonly basis?: Basis;
+  /** The content was read at least `trustAfterMs` after the file was first seen like this. */
+  readonly trusted?: boolean;
+}
+
+/** A change that was not carried out; the scan will find it again. */
+export interface Reversal {
+  readonly token: number;
+  /**
+   * unstable: it changed while it was read. unreadable: it cannot be read. superseded: at once.
+   * gone: the receiver does not know what the change builds on: forget the entry.
+   * raw: the receiver lacks what the change copies from: forget the basis.
+   */
+  readonly reason: 'unstable' | 'unreadable' | 'superseded' | 'gone' | 'raw';
+}
+
+export type RootState =
+  | { readonly kind: 'ok' }
+  /** Nothing can be said about the tree: no change is taken. */
+  | { readonly kind: 'gone'; readonly reason: string };
+
+/** What one sweep found, in all. */
+export interface SweepSummary {
+  readonly root: RootState;
+  readonly directories: number;
+  readonly entries: number;
+  readonly special: number;
+  /** Changes handed out. */
+  readonly changes: number;
+  /** Changes seen but put off: no room in the queue, or a pause after a failed read. */
+  readonly deferred: number;
+  readonly problems: number;
+  readonly held: { readonly count: number; readonly reason: string } | undefined;
+  readonly ms: number;
+}
+
+export interface Slice {
+  readonly changes: readonly Change[];
+  readonly problems: readonly Problem[];
+  /** Set on the slice that ends the sweep. */
+  readonly summary: SweepSummary | undefined;
+}

@@ -1,0 +1,207 @@
+// The content of files as the read worker hands it over: pieces, block list and checks packed into
+// few buffers, so that a batch of small files moves between threads without copying or cloning.
+import { BlockList } from '../blocks/block-list.ts';
+import { checkSize } from '../blocks/check-hash.ts';
+import type { Basis, MatchedPiece } from '../blocks/content-matcher.ts';
+import { blockIdSize } from '../limits.ts';
+
+/** u8 kind | u32 a | u32 b | 16 bytes id; copy: a = from, b = count; else a = size, b = data offset. */
+const pieceSize = 9 + blockIdSize;
+const listedSize = 2 + blockIdSize;
+const kinds = ['copy', 'new', 'zero'] as const;
+
+export type ReadStatus =
+  /** Content was read and the file was the scanned one before and after. */
+  | 'read'
+  /** It is another file by now, or it changed while it was read. */
+  | 'unstable'
+  /** It is not there. */
+  | 'vanished'
+  /** The system refused; `code` says how. */
+  | 'unreadable';
+
+export interface FileHead {
+  readonly status: ReadStatus;
+  readonly code: string;
+  readonly pieceCount: number;
+  readonly blockCount: number;
+  /** Monotonic time at which reading began. */
+  readonly readMs: number;
+}
+
+/** Several files' content, or part of one large file's. */
+export interface PackedContent {
+  readonly files: readonly FileHead[];
+  readonly pieces: Uint8Array;
+  readonly data: Uint8Array;
+  readonly lists: Uint8Array;
+  readonly checks: Uint8Array;
+}
+
+/** A piece in main-thread form; `bytes` is a view of the batch's data. */
+export type ReadPiece =
+  | { readonly kind: 'copy'; readonly from: number; readonly count: number }
+  | { readonly kind: 'new'; readonly id: Buffer; readonly bytes: Buffer }
+  | { readonly kind: 'zero'; readonly id: Buffer; readonly size: number };
+
+export interface FileContent {
+  readonly head: FileHead;
+  readonly pieces: readonly ReadPiece[];
+  /** The list and checks of the whole file; empty on all parts of a large file but the last. */
+  readonly blocks: Basis;
+}
+
+/** A growing buffer whose contents can be moved to another thread. */
+class Pool {
+  #bytes: Buffer;
+  size = 0;
+
+  constructor(sizeMin: number) {
+    this.#bytes = Buffer.allocUnsafeSlow(sizeMin);
+  }
+
+  /** `size` more bytes to be written; valid until the next call. */
+  extend(size: number): Buffer {
+    const end = this.size + size;
+    if (end > this.#bytes.length) {
+      const grown = Buffer.allocUnsafeSlow(Math.max(end, this.#bytes.length * 2));
+      this.#bytes.copy(grown, 0, 0, this.size);
+      this.#bytes = grown;
+    }
+    const part = this.#bytes.subarray(this.size, end);
+    this.size = end;
+    return part;
+  }
+
+  truncate(size: number): void {
+    this.size = size;
+  }
+
+  take(): Uint8Array<ArrayBuffer> {
+    // allocUnsafeSlow is never pooled: the whole ArrayBuffer is ours to move.
+    return new Uint8Array(this.#bytes.buffer as ArrayBuffer, 0, this.size);
+  }
+}
+
+export class ContentPacker {
+  readonly #pieces = new Pool(16 * 1024);
+  readonly #data: Pool;
+  readonly #lists = new Pool(16 * 1024);
+  readonly #checks = new Pool(16 * 1024);
+  readonly #files: FileHead[] = [];
+  #pieceCount = 0;
+  #mark = { pieces: 0, data: 0 };
+
+  constructor(dataSizeHint: number) {
+    this.#data = new Pool(Math.max(dataSizeHint, 4096));
+  }
+
+  get dataSize(): number {
+    return this.#data.size;
+  }
+
+  get pieceCount(): number {
+    return this.#pieceCount;
+  }
+
+  add(pieces: readonly MatchedPiece[]): void {
+    for (const piece of pieces) {
+      const at = this.#pieces.extend(pieceSize);
+      at[0] = kinds.indexOf(piece.kind);
+      if (piece.kind === 'copy') {
+        at.writeUInt32BE(piece.from, 1);
+        at.writeUInt32BE(piece.count, 5);
+        at.fill(0, 9);
+      } else if (piece.kind === 'zero') {
+        at.writeUInt32BE(piece.size, 1);
+        at.writeUInt32BE(0, 5);
+        piece.id.copy(at, 9);
+      } else {
+        at.writeUInt32BE(piece.bytes.length, 1);
+        at.writeUInt32BE(this.#data.size, 5);
+        piece.id.copy(at, 9);
+        this.#data.extend(piece.bytes.length).set(piece.bytes);
+      }
+      this.#pieceCount++;
+    }
+  }
+
+  /** Ends a file (or a part): its pieces are those added since the last end. */
+  end(
+    head: { status: ReadStatus; code?: string; readMs: number },
+    blocks: Basis | undefined,
+  ): void {
+    if (head.status !== 'read') {
+      this.#pieces.truncate(this.#mark.pieces);
+      this.#data.truncate(this.#mark.data);
+      this.#pieceCount = 0;
+    } else if (blocks !== undefined) {
+      this.#lists.extend(blocks.list.packed.length).set(blocks.list.packed);
+      this.#checks.extend(blocks.checks.length).set(blocks.checks);
+    }
+    this.#files.push({
+      status: head.status,
+      code: head.code ?? '',
+      pieceCount: this.#pieceCount,
+      blockCount: head.status === 'read' ? (blocks?.list.count ?? 0) : 0,
+      readMs: head.readMs,
+    });
+    this.#pieceCount = 0;
+    this.#mark = { pieces: this.#pieces.size, data: this.#data.size };
+  }
+
+  finish(): { content: PackedContent; transfer: ArrayBuffer[] } {
+    const pieces = this.#pieces.take();
+    const data = this.#data.take();
+    const lists = this.#lists.take();
+    const checks = this.#checks.take();
+    const content = { files: this.#files, pieces, data, lists, checks };
+    return { content, transfer: [pieces.buffer, data.buffer, lists.buffer, checks.buffer] };
+  }
+}
+
+/** Takes a packed batch apart, file by file, in order. */
+export function* unpackContent(content: PackedContent): Generator<FileContent> {
+  const pieceBytes = asBuffer(content.pieces);
+  const data = asBuffer(content.data);
+  const lists = asBuffer(content.lists);
+  const checks = asBuffer(content.checks);
+  let piecesAt = 0;
+  let blocksAt = 0;
+  for (const head of content.files) {
+    const pieces: ReadPiece[] = [];
+    for (let i = 0; i < head.pieceCount; i++, piecesAt += pieceSize) {
+      pieces.push(readPiece(pieceBytes.subarray(piecesAt, piecesAt + pieceSize), data));
+    }
+    const blocksEnd = blocksAt + head.blockCount;
+    const blocks: Basis = {
+      list: BlockList.from(lists.subarray(blocksAt * listedSize, blocksEnd * listedSize)),
+      checks: checks.subarray(blocksAt * checkSize, blocksEnd * checkSize),
+    };
+    blocksAt = blocksEnd;
+    yield { head, pieces, blocks };
+  }
+}
+
+function readPiece(at: Buffer, data: Buffer): ReadPiece {
+  const kind = kinds[at[0] ?? 0] ?? 'copy';
+  const a = at.readUInt32BE(1);
+  const b = at.readUInt32BE(5);
+  const id = at.subarray(9);
+  if (kind === 'copy') return { kind, from: a, count: b };
+  if (kind === 'zero') return { kind, id, size: a };
+  return { kind, id, bytes: data.subarray(b, b + a) };
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** Bytes of a list and checks that are their own ArrayBuffers' only content, fit for a message. */
+export function ownBasis(basis: Basis): { list: Uint8Array; checks: Uint8Array } {
+  return { list: new Uint8Array(basis.list.packed), checks: new Uint8Array(basis.checks) };
+}
+
+export function toBasis(owned: { list: Uint8Array; checks: Uint8Array }): Basis {
+  return { list: BlockList.from(asBuffer(owned.list)), checks: asBuffer(owned.checks) };
+}

@@ -1,0 +1,258 @@
+// The observed layer: what has been handed out and is not yet confirmed, on top of the confirmed
+// layer. In memory only, bounded by the queue; a restart drops it and the scan finds it again.
+import { performance } from 'node:perf_hooks';
+import { trustAfterMs } from '../limits.ts';
+import type { Entry, NodeId } from '../snapshot/entry.ts';
+import { rootId } from '../snapshot/entry.ts';
+import type { Known, Seen } from '../snapshot/listing.ts';
+import type { Name } from '../snapshot/name.ts';
+import type { InodePlace, Place } from '../store/snapshot-store.ts';
+import type { Confirmation, Reversal } from './change.ts';
+import type { ConfirmedLayer, Effect } from './confirmed.ts';
+
+interface Pending {
+  readonly token: number;
+  /** undefined: the name is gone. */
+  readonly known: Known | undefined;
+}
+
+interface Pause {
+  readonly untilMs: number;
+  readonly delayMs: number;
+}
+
+/** A file that keeps changing is read again after growing pauses. */
+const pauseMinMs = 100;
+const pauseMaxMs = 10_000;
+/** What cannot be read, or not be held by the receiver, is tried again less often. */
+const unreadablePauseMs = 5_000;
+
+export class Observed {
+  readonly #confirmed: ConfirmedLayer;
+  readonly #names = new Map<NodeId, Map<Name, Pending>>();
+  readonly #inodes = new Map<string, InodePlace & { token: number }>();
+  readonly #directories = new Map<NodeId, Place & { token: number }>();
+  readonly #effects = new Map<number, readonly Effect[]>();
+  readonly #pauses = new Map<string, Pause>();
+  /** When the content of a node not yet trusted is due for another look. */
+  readonly #trustAtMs = new Map<NodeId, number>();
+  readonly #suspects = new Map<NodeId, Place>();
+  #root: { token: number; entry: Entry } | undefined;
+  #lastToken = 0;
+
+  constructor(confirmed: ConfirmedLayer) {
+    this.#confirmed = confirmed;
+  }
+
+  clear(): void {
+    this.#names.clear();
+    this.#inodes.clear();
+    this.#directories.clear();
+    this.#effects.clear();
+    this.#root = undefined;
+  }
+
+  newId(): NodeId {
+    return this.#confirmed.newId();
+  }
+
+  // -- reading ----------------------------------------------------------------------------------
+
+  root(): Entry | undefined {
+    return this.#root?.entry ?? this.#confirmed.rootEntry();
+  }
+
+  hasPending(directory: NodeId): boolean {
+    return this.#names.has(directory);
+  }
+
+  isPending(directory: NodeId, name: Name): boolean {
+    return this.#names.get(directory)?.has(name) === true;
+  }
+
+  find(directory: NodeId, name: Name): Known | undefined {
+    const pending = this.#names.get(directory)?.get(name);
+    return pending === undefined ? this.#confirmed.find(directory, name) : pending.known;
+  }
+
+  /** All entries of a directory in name order. */
+  listing(directory: NodeId): Known[] {
+    const confirmed = this.#confirmed.listing(directory);
+    const pending = this.#names.get(directory);
+    if (pending === undefined) return confirmed;
+    const merged = confirmed.filter(known => !pending.has(known.name));
+    for (const { known } of pending.values()) if (known !== undefined) merged.push(known);
+    return merged.sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** Those of the seen directories that have a record, and so can be descended into. */
+  directoriesIn(directory: NodeId, seen: readonly Seen[]): { name: Name; id: NodeId }[] {
+    const known = new Map(this.listing(directory).map(one => [one.name, one.entry]));
+    const found: { name: Name; id: NodeId }[] = [];
+    for (const one of seen) {
+      const entry = known.get(one.name);
+      if (one.kind !== 'directory' || entry?.kind !== 'directory') continue;
+      found.push({ name: one.name, id: entry.id });
+    }
+    return found;
+  }
+
+  placeOfInode(ino: bigint, birthtimeNs: bigint): InodePlace | undefined {
+    return (
+      this.#inodes.get(inodeText(ino, birthtimeNs)) ??
+      this.#confirmed.placeOfInode(ino, birthtimeNs)
+    );
+  }
+
+  /** Path of a directory below the root; undefined when a step to it is not known. */
+  pathOf(directory: NodeId): string | undefined {
+    const names: Name[] = [];
+    let id = directory;
+    for (let depth = 0; id !== rootId; depth++) {
+      const place = this.#directories.get(id) ?? this.#confirmed.placeOfDirectory(id);
+      if (place === undefined || depth > 4096) return undefined;
+      names.push(place.name);
+      id = place.parent;
+    }
+    return names.reverse().join('/');
+  }
+
+  // -- handing out ------------------------------------------------------------------------------
+
+  /** Puts names on top of the confirmed layer; returns the token that confirms or reverts them. */
+  queue(effects: readonly Effect[]): number {
+    const token = ++this.#lastToken;
+    this.#effects.set(token, effects);
+    for (const { parent, name, known } of effects) {
+      let names = this.#names.get(parent);
+      if (names === undefined) {
+        names = new Map();
+        this.#names.set(parent, names);
+      }
+      names.set(name, { token, known });
+      if (known === undefined) continue;
+      const { entry } = known;
+      const { ino, birthtimeNs } = entry.stamp;
+      if (entry.kind !== 'link') {
+        this.#inodes.set(inodeText(ino, birthtimeNs), { parent, name, id: entry.id, token });
+      }
+      if (entry.kind === 'directory') this.#directories.set(entry.id, { parent, name, token });
+    }
+    return token;
+  }
+
+  queueRoot(entry: Entry): number {
+    const token = ++this.#lastToken;
+    this.#effects.set(token, []);
+    this.#root = { token, entry };
+    return token;
+  }
+
+  /** Moves durable changes into the confirmed layer, as one transaction. */
+  confirm(confirmations: readonly Confirmation[]): void {
+    const batch: { effects: readonly Effect[]; confirmation: Confirmation }[] = [];
+    let rootEntry: Entry | undefined;
+    for (const confirmation of confirmations) {
+      const effects = this.#effects.get(confirmation.token);
+      if (effects === undefined) continue;
+      if (this.#root?.token === confirmation.token) rootEntry = this.#root.entry;
+      batch.push({ effects, confirmation });
+    }
+    this.#confirmed.apply(batch, rootEntry);
+    for (const { effects, confirmation } of batch) {
+      this.#settle(confirmation.token);
+      for (const { parent, name, known } of effects) {
+        this.#pauses.delete(`${parent}/${name}`);
+        if (known?.entry.kind !== 'file') continue;
+        if (confirmation.trusted === true) this.#trustAtMs.delete(known.entry.id);
+        else this.#trustAtMs.set(known.entry.id, performance.now() + trustAfterMs);
+      }
+    }
+  }
+
+  /** Takes back what was not carried out. */
+  revert(reversals: readonly Reversal[]): void {
+    for (const { token, reason } of reversals) {
+      const effects = this.#effects.get(token) ?? [];
+      this.#settle(token);
+      if (reason === 'gone') this.#confirmed.forget(effects);
+      if (reason === 'raw') this.#confirmed.forgetBasis(effects);
+      if (reason === 'unstable' || reason === 'unreadable') this.#pause(effects, reason);
+    }
+  }
+
+  #settle(token: number): void {
+    const effects = this.#effects.get(token) ?? [];
+    this.#effects.delete(token);
+    if (this.#root?.token === token) this.#root = undefined;
+    for (const { parent, name, known } of effects) {
+      const names = this.#names.get(parent);
+      if (names?.get(name)?.token === token) names.delete(name);
+      if (names?.size === 0) this.#names.delete(parent);
+      if (known === undefined) continue;
+      const inode = inodeText(known.entry.stamp.ino, known.entry.stamp.birthtimeNs);
+      if (this.#inodes.get(inode)?.token === token) this.#inodes.delete(inode);
+      const directory = this.#directories.get(known.entry.id);
+      if (directory?.token === token) this.#directories.delete(known.entry.id);
+    }
+  }
+
+  /** The receiver no longer has these names. */
+  lost(entries: readonly { parent: NodeId; name: Name; id: NodeId }[]): void {
+    const effects: Effect[] = [];
+    for (const { parent, name, id } of entries) {
+      if (this.#confirmed.find(parent, name)?.entry.id !== id) continue;
+      effects.push({ parent, name, known: undefined });
+    }
+    this.#confirmed.forget(effects);
+  }
+
+  // -- pauses and trust -------------------------------------------------------------------------
+
+  #pause(effects: readonly Effect[], reason: 'unstable' | 'unreadable'): void {
+    for (const { parent, name } of effects) {
+      const key = `${parent}/${name}`;
+      const before = this.#pauses.get(key)?.delayMs ?? pauseMinMs / 2;
+      const delayMs =
+        reason === 'unreadable' ? unreadablePauseMs : Math.min(before * 2, pauseMaxMs);
+      this.#pauses.set(key, { untilMs: performance.now() + delayMs, delayMs });
+    }
+  }
+
+  isPaused(directory: NodeId, name: Name): boolean {
+    const pause = this.#pauses.get(`${directory}/${name}`);
+    return pause !== undefined && pause.untilMs > performance.now();
+  }
+
+  /** Nodes whose content wants a second look by now, at most `limit`. */
+  dueForTrust(nowMs: number, limit: number): { id: NodeId; place: Place }[] {
+    const due: { id: NodeId; place: Place }[] = [];
+    for (const { id, place } of this.#confirmed.recent(limit)) {
+      if ((this.#trustAtMs.get(id) ?? 0) > nowMs) continue;
+      this.#trustAtMs.set(id, nowMs + trustAfterMs);
+      due.push({ id, place });
+    }
+    return due;
+  }
+
+  /** A second look found other content under the same times: the file is to be sent again. */
+  suspect(id: NodeId, place: Place): void {
+    this.#suspects.set(id, place);
+  }
+
+  takeSuspects(): { id: NodeId; place: Place }[] {
+    const suspects = [...this.#suspects].map(([id, place]) => ({ id, place }));
+    this.#suspects.clear();
+    return suspects;
+  }
+
+  /** The node's content was seen unchanged by two looks, or there is nothing to look at. */
+  trust(id: NodeId): void {
+    this.#trustAtMs.delete(id);
+    this.#confirmed.trust(id);
+  }
+}
+
+function inodeText(ino: bigint, birthtimeNs: bigint): string {
+  return `${ino}.${birthtimeNs}`;
+}

@@ -1,0 +1,154 @@
+// The read worker: reads, cuts and hashes files, off the main thread. Small files in batches, one
+// large file in parts.
+import { performance } from 'node:perf_hooks';
+import { parentPort } from 'node:worker_threads';
+import { CheckHash } from '../blocks/check-hash.ts';
+import { ContentMatcher } from '../blocks/content-matcher.ts';
+import { Kernels } from '../blocks/kernels.ts';
+import { ReplicaError, systemCode } from '../errors.ts';
+import { type ExpectedFile, SourceFile } from '../tree/source-file.ts';
+import { Moved, serveCalls } from './calls.ts';
+import { ContentPacker, type PackedContent, type ReadStatus, toBasis } from './content.ts';
+
+export interface ReadRequest {
+  readonly path: string;
+  readonly expected: ExpectedFile;
+  readonly basis: { readonly list: Uint8Array; readonly checks: Uint8Array } | undefined;
+}
+
+/** Bytes of new content in one part of a large file. */
+const partSize = 1024 * 1024;
+/** Pieces in one part: a file that is all copies makes parts too. */
+const partPieces = 4096;
+
+class Reader {
+  readonly #root: string;
+  /** Small files and the large one take turns: each has a matcher of its own. */
+  readonly #matcher: ContentMatcher;
+  readonly #largeMatcher: ContentMatcher;
+  #file: SourceFile | undefined;
+  #readMs = 0;
+
+  constructor(options: { root: string; secret: Uint8Array; checkSecret: Uint8Array }) {
+    this.#root = options.root;
+    const secret = Buffer.from(options.secret);
+    const checkHash = new CheckHash(Buffer.from(options.checkSecret));
+    this.#matcher = new ContentMatcher({ kernels: Kernels.load(), secret, checkHash });
+    this.#largeMatcher = new ContentMatcher({ kernels: Kernels.load(), secret, checkHash });
+  }
+
+  /** Whole files, each at most a few MiB. */
+  read(requests: readonly ReadRequest[]): Moved<PackedContent> {
+    const hint = requests.reduce((sum, one) => sum + one.expected.size, 0);
+    const packer = new ContentPacker(hint);
+    for (const request of requests) this.#readOne(request, packer);
+    const { content, transfer } = packer.finish();
+    return new Moved(content, transfer);
+  }
+
+  #readOne(request: ReadRequest, packer: ContentPacker): void {
+    const readMs = performance.now();
+    let file: SourceFile | undefined;
+    try {
+      file = SourceFile.open(this.#root, request.path, request.expected);
+      if (file === undefined) return packer.end({ status: 'unstable', readMs }, undefined);
+      this.#matcher.begin(request.basis && toBasis(request.basis));
+      while (step(file, this.#matcher, packer));
+      const { pieces, list, checks } = this.#matcher.finish();
+      packer.add(pieces);
+      const status = file.isAsExpected() ? 'read' : 'unstable';
+      packer.end({ status, readMs }, { list, checks });
+    } catch (error) {
+      packer.end({ ...failure(error), readMs }, undefined);
+    } finally {
+      file?.close();
+    }
+  }
+
+  /** Begins a large file; an answer other than 'read' means there is none. */
+  open(request: ReadRequest): { status: ReadStatus; code: string } {
+    this.close();
+    this.#readMs = performance.now();
+    try {
+      this.#file = SourceFile.open(this.#root, request.path, request.expected);
+    } catch (error) {
+      return failure(error);
+    }
+    if (this.#file === undefined) return { status: 'unstable', code: '' };
+    this.#largeMatcher.begin(request.basis && toBasis(request.basis));
+    return { status: 'read', code: '' };
+  }
+
+  /** The next part of the large file; `last` on the part that ends it. */
+  part(): Moved<PackedContent & { last: boolean }> {
+    const file = this.#file;
+    if (file === undefined) throw new Error('no file is open');
+    const packer = new ContentPacker(2 * partSize);
+    const head = { readMs: this.#readMs };
+    let last = false;
+    try {
+      while (packer.dataSize < partSize && packer.pieceCount < partPieces) {
+        if (step(file, this.#largeMatcher, packer)) continue;
+        const { pieces, list, checks } = this.#largeMatcher.finish();
+        packer.add(pieces);
+        last = true;
+        const status = file.isAsExpected() ? 'read' : 'unstable';
+        packer.end({ ...head, status }, { list, checks });
+        break;
+      }
+      if (!last && !file.isAsExpected()) {
+        last = true;
+        packer.end({ ...head, status: 'unstable' }, undefined);
+      }
+      if (!last) packer.end({ ...head, status: 'read' }, undefined);
+    } catch (error) {
+      last = true;
+      packer.end({ ...head, ...failure(error) }, undefined);
+    }
+    if (last) this.close();
+    const { content, transfer } = packer.finish();
+    return new Moved({ ...content, last }, transfer);
+  }
+
+  close(): void {
+    this.#file?.close();
+    this.#file = undefined;
+  }
+}
+
+/** Reads one buffer; false at the end of the file. */
+function step(file: SourceFile, matcher: ContentMatcher, packer: ContentPacker): boolean {
+  const buffer = matcher.buffer();
+  const count = file.read(buffer);
+  if (count > 0) packer.add(matcher.advance(count));
+  return count === buffer.length;
+}
+
+function failure(error: unknown): { status: ReadStatus; code: string } {
+  const code = systemCode(error);
+  if (code === undefined || error instanceof ReplicaError) throw error;
+  // ELOOP: a link took the name. ENXIO: a socket did.
+  if (code === 'ELOOP' || code === 'ENXIO' || code === 'EISDIR')
+    return { status: 'unstable', code };
+  return { status: code === 'ENOENT' || code === 'ENOTDIR' ? 'vanished' : 'unreadable', code };
+}
+
+let reader: Reader | undefined;
+const opened = (): Reader => {
+  if (reader === undefined) throw new Error('not begun');
+  return reader;
+};
+
+const methods = {
+  begin(options: { root: string; secret: Uint8Array; checkSecret: Uint8Array }): void {
+    reader?.close();
+    reader = new Reader(options);
+  },
+  read: (requests: readonly ReadRequest[]): Moved<PackedContent> => opened().read(requests),
+  open: (request: ReadRequest): { status: ReadStatus; code: string } => opened().open(request),
+  part: (_: undefined): Moved<PackedContent & { last: boolean }> => opened().part(),
+  abandon: (_: undefined): void => opened().close(),
+};
+export type ReadMethods = typeof methods;
+
+if (parentPort !== null) serveCalls(parentPort, methods);

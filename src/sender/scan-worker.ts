@@ -1,0 +1,122 @@
+// The scan worker: owns the snapshot store and the scanner, off the main thread.
+import { randomBytes } from 'node:crypto';
+import { renameSync } from 'node:fs';
+import { parentPort } from 'node:worker_threads';
+import type { NodeId, PlacedEntry } from '../snapshot/entry.ts';
+import type { Name } from '../snapshot/name.ts';
+import { SnapshotStore } from '../store/snapshot-store.ts';
+import { serveCalls } from './calls.ts';
+import type { Change, Confirmation, Reversal, Slice } from './change.ts';
+import type { ReceiverState } from './confirmed.ts';
+import { ownBasis, toBasis } from './content.ts';
+import { Scanner, type ScanOptions } from './scanner.ts';
+
+type OwnedBasis = { readonly list: Uint8Array; readonly checks: Uint8Array };
+type Owned<T> = T extends { readonly basis?: unknown }
+  ? Omit<T, 'basis'> & { readonly basis: OwnedBasis | undefined }
+  : T;
+/** Changes and confirmations as they cross threads: block lists as plain bytes. */
+export type SentChange = Owned<Change>;
+export type SentConfirmation = Omit<Confirmation, 'basis'> & { readonly basis?: OwnedBasis };
+export type SentSlice = Omit<Slice, 'changes'> & { readonly changes: readonly SentChange[] };
+
+let store: SnapshotStore | undefined;
+let scanner: Scanner | undefined;
+const opened = (): Scanner => {
+  if (scanner === undefined) throw new Error('not opened');
+  return scanner;
+};
+
+const methods = {
+  /** Opens the store; a damaged one is set aside and rebuilt from the receiver's records. */
+  open(options: { folder: string; scan: ScanOptions }): {
+    checkSecret: Uint8Array;
+    rebuilt: string;
+  } {
+    let rebuilt = '';
+    try {
+      store = SnapshotStore.open(options.folder);
+    } catch (error) {
+      rebuilt = error instanceof Error ? error.message : String(error);
+      renameSync(options.folder, `${options.folder}.damaged-${randomBytes(4).toString('hex')}`);
+      store = SnapshotStore.open(options.folder);
+    }
+    scanner = new Scanner(store, options.scan);
+    return { checkSecret: new Uint8Array(checkSecretOf(store)), rebuilt };
+  },
+
+  connect(receiver: ReceiverState): boolean {
+    opened().reset();
+    const { epoch, digest, nextId, secret } = receiver;
+    return opened().confirmed.connect({
+      epoch: Buffer.from(epoch),
+      digest: Buffer.from(digest),
+      nextId,
+      secret: Buffer.from(secret),
+    });
+  },
+
+  compareDigests(page: {
+    directories: readonly { id: NodeId; digest: Uint8Array }[];
+    last: boolean;
+  }): NodeId[] {
+    const directories = page.directories.map(one => ({ ...one, digest: Buffer.from(one.digest) }));
+    return opened().confirmed.compareDigests(directories, page.last);
+  },
+
+  beginAdopt: (ids: readonly NodeId[]): void => opened().confirmed.beginAdopt(ids),
+  adopt: (entries: readonly PlacedEntry[]): void => opened().confirmed.adopt(entries),
+  finishAdopt: (digest: Uint8Array): boolean => opened().confirmed.finish(Buffer.from(digest)),
+  clear: (_: undefined): void => opened().confirmed.clear(),
+  entryCount: (_: undefined): number => opened().confirmed.entryCount,
+
+  next(limits: { room: number; budgetMs: number }): SentSlice {
+    const slice = opened().next(limits.room, limits.budgetMs);
+    const changes = slice.changes.map((change): SentChange => {
+      if (change.kind !== 'file') return change;
+      return { ...change, basis: change.basis && ownBasis(change.basis) };
+    });
+    return { ...slice, changes };
+  },
+
+  settle(outcome: {
+    confirmations: readonly SentConfirmation[];
+    reversals: readonly Reversal[];
+  }): void {
+    const { observed } = opened();
+    const confirmations = outcome.confirmations.map((one): Confirmation => {
+      const { basis, ...rest } = one;
+      return basis === undefined ? rest : { ...rest, basis: toBasis(basis) };
+    });
+    if (confirmations.length > 0) observed.confirm(confirmations);
+    if (outcome.reversals.length > 0) observed.revert(outcome.reversals);
+  },
+
+  /** Results of second looks. */
+  looked(results: {
+    trusted: readonly NodeId[];
+    suspect: readonly { id: NodeId; parent: NodeId; name: Name }[];
+  }): void {
+    const { observed } = opened();
+    for (const id of results.trusted) observed.trust(id);
+    for (const { id, parent, name } of results.suspect) observed.suspect(id, { parent, name });
+  },
+
+  lost: (entries: readonly { parent: NodeId; name: Name; id: NodeId }[]): void =>
+    opened().observed.lost(entries),
+
+  async close(_: undefined): Promise<void> {
+    await store?.close();
+  },
+};
+export type ScanMethods = typeof methods;
+
+function checkSecretOf(opened: SnapshotStore): Buffer {
+  const known = opened.readMeta('check-secret');
+  if (known !== undefined) return known;
+  const made = randomBytes(32);
+  opened.transaction(() => opened.writeMeta('check-secret', made));
+  return made;
+}
+
+if (parentPort !== null) serveCalls(parentPort, methods);

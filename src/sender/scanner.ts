@@ -1,0 +1,760 @@
+// The sweep: every directory is listed, its packed listing compared byte for byte with the record,
+// and only what differs is decoded and turned into changes. Runs in a worker; it owns the snapshot
+// store. Two layers: the store is the confirmed one, `Observed` what lies on top of it.
+import { performance } from 'node:perf_hooks';
+import { type Problem, systemCode } from '../errors.ts';
+import { depthMax, trustAfterMs } from '../limits.ts';
+import { diff } from '../snapshot/diff.ts';
+import { type Entry, type NodeId, noStamp, rootId } from '../snapshot/entry.ts';
+import { isSameTree, judge, type MaxDelete } from '../snapshot/guard.ts';
+import { IgnoreRules, ignoreFileName } from '../snapshot/ignore.ts';
+import {
+  directoriesOf,
+  type Known,
+  type Seen,
+  SeenWriter,
+  seenBytes,
+} from '../snapshot/listing.ts';
+import { fromUserPath, type Name } from '../snapshot/name.ts';
+import type { SnapshotStore } from '../store/snapshot-store.ts';
+import {
+  below,
+  listSource,
+  readSourceLink,
+  readSourceText,
+  type SourceListing,
+  seenOfStats,
+  statSource,
+} from '../tree/source-listing.ts';
+import type { Change, RootState, Slice, SweepSummary } from './change.ts';
+import { ConfirmedLayer } from './confirmed.ts';
+import { Observed } from './observed.ts';
+
+export interface ScanOptions {
+  /** Latin1. */
+  readonly root: string;
+  readonly exclude: readonly string[];
+  readonly delete: boolean;
+  readonly deleteExcluded: boolean;
+  readonly maxDelete: MaxDelete;
+  readonly acceptDeletes: boolean;
+  /** Sweep only these parts, below the root; empty: everything. */
+  readonly scope: readonly string[];
+  /** Read every file again, whatever its times say. */
+  readonly checksum: boolean;
+}
+
+/** Second looks handed out in one slice. */
+const trustPerSlice = 64;
+/** Names of the root looked for when its inode is another one. */
+const sampleSize = 32;
+const reservedName = '.replica';
+
+/** A directory of the source. */
+interface Place {
+  readonly id: NodeId;
+  readonly path: string;
+}
+
+interface Folder extends Place {
+  readonly rules: IgnoreRules;
+  readonly depth: number;
+  readonly device: bigint;
+}
+
+interface Gone {
+  readonly folder: Folder;
+  readonly known: Known;
+  /** What took the name, when that is another kind of entry. */
+  readonly seen: Seen | undefined;
+}
+
+export class Scanner {
+  readonly #options: ScanOptions;
+  readonly #store: SnapshotStore;
+  readonly #confirmed: ConfirmedLayer;
+  readonly #observed: Observed;
+  readonly #writer = new SeenWriter();
+  #sweep: Generator<undefined, SweepSummary> | undefined;
+  #changes: Change[] = [];
+  #problems: Problem[] = [];
+  #room = 0;
+  #gone: Gone[] = [];
+  #counts = { directories: 0, entries: 0, special: 0, changes: 0, deferred: 0, problems: 0 };
+  /** Entries below a directory whose delete is held; counting walks the records. */
+  #countsBelow = new Map<NodeId, number>();
+  /** Files with several names whose content change was handed out in this sweep. */
+  #sweepNodes = new Map<NodeId, Entry>();
+  /** Nodes already read by this process, for --checksum. */
+  #checked = new Set<NodeId>();
+  #accepted: boolean;
+
+  constructor(store: SnapshotStore, options: ScanOptions) {
+    this.#store = store;
+    this.#options = options;
+    this.#confirmed = new ConfirmedLayer(store);
+    this.#observed = new Observed(this.#confirmed);
+    this.#accepted = options.acceptDeletes;
+  }
+
+  get confirmed(): ConfirmedLayer {
+    return this.#confirmed;
+  }
+
+  get observed(): Observed {
+    return this.#observed;
+  }
+
+  /** Drops the observed layer and any sweep under way: what was queued will be found again. */
+  reset(): void {
+    this.#sweep = undefined;
+    this.#observed.clear();
+    this.#countsBelow.clear();
+  }
+
+  /**
+   * Goes on with the sweep (or begins one) until it has `room` changes, `budgetMs` are used up, or
+   * the sweep ends.
+   */
+  next(room: number, budgetMs: number): Slice {
+    const deadline = performance.now() + budgetMs;
+    this.#room = room;
+    this.#sweep ??= this.#run();
+    let summary: SweepSummary | undefined;
+    do {
+      const step = this.#sweep.next();
+      if (step.done === true) {
+        summary = step.value;
+        this.#sweep = undefined;
+        break;
+      }
+    } while (this.#changes.length < 256 && performance.now() < deadline);
+    const slice: Slice = { changes: this.#changes, problems: this.#problems, summary };
+    this.#changes = [];
+    this.#problems = [];
+    return slice;
+  }
+
+  *#run(): Generator<undefined, SweepSummary> {
+    const begunMs = performance.now();
+    this.#gone = [];
+    this.#sweepNodes.clear();
+    this.#counts = { directories: 0, entries: 0, special: 0, changes: 0, deferred: 0, problems: 0 };
+    const root = this.#openRoot();
+    if ('reason' in root) return this.#summary({ kind: 'gone', reason: root.reason }, begunMs);
+
+    this.#secondLooks();
+    let rules = IgnoreRules.none;
+    if (this.#options.exclude.length > 0) rules = rules.with('', this.#options.exclude);
+    const stack: Folder[] = [{ id: rootId, path: '', rules, depth: 0, device: root.device }];
+    for (let folder = stack.pop(); folder !== undefined; folder = stack.pop()) {
+      const listing = folder.depth === 0 ? root.listing : this.#list(folder);
+      if (listing !== undefined) stack.push(...this.#scan(folder, listing).reverse());
+      yield;
+    }
+    const held = this.#release(root.emptied);
+    return this.#summary({ kind: 'ok' }, begunMs, held);
+  }
+
+  #summary(root: RootState, begunMs: number, held: SweepSummary['held'] = undefined): SweepSummary {
+    return { ...this.#counts, root, held, ms: performance.now() - begunMs };
+  }
+
+  // -- the root ---------------------------------------------------------------------------------
+
+  #openRoot(): { listing: SourceListing; device: bigint; emptied: boolean } | { reason: string } {
+    try {
+      const stats = statSource(this.#options.root, '');
+      if (stats === undefined) return { reason: 'it is not there' };
+      if (!stats.isDirectory()) return { reason: 'it is not a directory' };
+      const listing = listSource(this.#options.root, '', stats.dev);
+      const sample = this.#sample(listing);
+      const identity = { ino: stats.ino, birthtimeNs: stats.birthtimeNs };
+      const known = this.#confirmed.rootIdentity();
+      if (!this.#accepted && !isSameTree(known, identity, sample)) {
+        return { reason: 'another directory is in its place (not mounted, or replaced?)' };
+      }
+      this.#confirmed.setRootIdentity(identity);
+      this.#rootAttributes(stats);
+      return { listing, device: stats.dev, emptied: listing.seen.length === 0 && sample.known > 0 };
+    } catch (error) {
+      const code = systemCode(error);
+      if (code === undefined) throw error;
+      return { reason: `it cannot be listed (${code})` };
+    }
+  }
+
+  #sample(listing: SourceListing): { known: number; present: number } {
+    const known = this.#store.listing(rootId);
+    const step = Math.max(1, Math.floor(known.length / sampleSize));
+    const kinds = new Map(listing.seen.map(seen => [seen.name, seen.kind]));
+    let count = 0;
+    let present = 0;
+    for (let i = 0; i < known.length; i += step) {
+      const one = known[i];
+      if (one === undefined) break;
+      count++;
+      if (kinds.get(one.name) === one.entry.kind) present++;
+    }
+    return { known: count, present };
+  }
+
+  #rootAttributes(stats: { mode: bigint; mtimeNs: bigint }): void {
+    const mode = Number(stats.mode & 0o7777n);
+    const known = this.#observed.root();
+    if (known !== undefined && known.mode === mode && known.mtimeNs === stats.mtimeNs) return;
+    const entry: Entry = {
+      kind: 'directory',
+      id: rootId,
+      mode,
+      size: 0,
+      mtimeNs: stats.mtimeNs,
+      stamp: noStamp,
+      version: 0,
+      target: '',
+    };
+    const token = this.#observed.queueRoot(entry);
+    this.#hand({ kind: 'attributes', token, path: '', parent: 0, name: '', entry });
+  }
+
+  // -- one directory ----------------------------------------------------------------------------
+
+  #list(folder: Folder): SourceListing | undefined {
+    try {
+      return listSource(this.#options.root, folder.path, folder.device);
+    } catch (error) {
+      const code = systemCode(error);
+      if (code === undefined) throw error;
+      // Gone since its parent was listed: the next sweep will see that there.
+      if (code === 'ENOENT') this.#counts.deferred++;
+      else this.#problem(folder.path, code, 'cannot be listed; nothing in it is deleted');
+      return undefined;
+    }
+  }
+
+  /** Compares one listing with the records; returns the directories to go on with. */
+  #scan(folder: Folder, listing: SourceListing): Folder[] {
+    this.#counts.directories++;
+    this.#counts.entries += listing.seen.length;
+    this.#counts.special += listing.special.length;
+    for (const problem of listing.unreadable.values()) this.#report(problem);
+    const rules = this.#rulesIn(folder, listing);
+    const { seen, hidden } = this.#visible(folder, listing, rules);
+
+    const unchanged = listing.unreadable.size === 0 && this.#isUnchanged(folder.id, seen);
+    if (!unchanged) {
+      const known = this.#observed.listing(folder.id);
+      for (const difference of diff(known, seen)) {
+        switch (difference.kind) {
+          case 'new':
+            this.#created(folder, difference.seen, undefined);
+            break;
+          case 'changed':
+            this.#changed(folder, difference.seen, difference.known);
+            break;
+          case 'gone':
+            if (listing.unreadable.has(difference.known.name)) break;
+            if (hidden.has(difference.known.name) && !this.#options.deleteExcluded) break;
+            this.#gone.push({ folder, known: difference.known, seen: undefined });
+            break;
+          case 'replaced':
+            if (difference.known.entry.kind === 'directory') {
+              this.#gone.push({ folder, known: difference.known, seen: difference.seen });
+            } else {
+              this.#created(folder, difference.seen, difference.known);
+            }
+            break;
+        }
+      }
+    }
+    if (this.#options.checksum) this.#checkAll(folder, seen);
+    return this.#foldersIn(folder, seen, rules, unchanged);
+  }
+
+  #rulesIn(folder: Folder, listing: SourceListing): IgnoreRules {
+    if (!listing.seen.some(seen => seen.name === ignoreFileName && seen.kind === 'file')) {
+      return folder.rules;
+    }
+    try {
+      const text = readSourceText(this.#options.root, below(folder.path, ignoreFileName));
+      return folder.rules.with(folder.path, text);
+    } catch (error) {
+      const code = systemCode(error) ?? 'EIO';
+      this.#problem(below(folder.path, ignoreFileName), code, 'cannot be read');
+      return folder.rules;
+    }
+  }
+
+  /** The names that count, and those that rules, --path or reservation hide. */
+  #visible(
+    folder: Folder,
+    listing: SourceListing,
+    rules: IgnoreRules,
+  ): { seen: readonly Seen[]; hidden: ReadonlySet<Name> } {
+    const { scope } = this.#options;
+    const isRoot = folder.depth === 0;
+    if (rules.isEmpty && scope.length === 0 && !isRoot) {
+      return { seen: listing.seen, hidden: new Set() };
+    }
+    const hidden = new Set<Name>();
+    const seen = listing.seen.filter(one => {
+      const path = below(folder.path, one.name);
+      const shown =
+        !(isRoot && one.name === reservedName) &&
+        isInScope(path, scope) &&
+        !rules.ignores(path, one.kind === 'directory');
+      if (!shown) hidden.add(one.name);
+      return shown;
+    });
+    if (scope.length > 0) {
+      // A name outside the scope is not looked at: it is neither there nor gone.
+      for (const known of this.#observed.listing(folder.id)) {
+        if (!isInScope(below(folder.path, known.name), scope)) hidden.add(known.name);
+      }
+    }
+    return { seen, hidden };
+  }
+
+  #isUnchanged(id: NodeId, seen: readonly Seen[]): boolean {
+    if (this.#observed.hasPending(id)) return false;
+    const writer = this.#writer;
+    writer.reset();
+    for (const one of seen) writer.write(one);
+    const bytes = writer.bytes();
+    let offset = 0;
+    for (const page of this.#store.pages(id)) {
+      const recorded = seenBytes(page);
+      const part = bytes.subarray(offset, offset + recorded.length);
+      if (!part.equals(recorded)) return false;
+      offset += recorded.length;
+    }
+    return offset === bytes.length;
+  }
+
+  #foldersIn(
+    folder: Folder,
+    seen: readonly Seen[],
+    rules: IgnoreRules,
+    unchanged: boolean,
+  ): Folder[] {
+    const depth = folder.depth + 1;
+    const found = unchanged
+      ? this.#store.pages(folder.id).flatMap(directoriesOf)
+      : this.#observed.directoriesIn(folder.id, seen);
+    if (found.length > 0 && depth > depthMax) {
+      this.#problem(folder.path, 'ENAMETOOLONG', `deeper than ${depthMax} levels; skipped`);
+      return [];
+    }
+    const nlinks = new Map(seen.map(one => [one.name, one.nlink]));
+    return found
+      .filter(({ name, id }) => !this.#looksUnmounted(folder, name, id, nlinks.get(name)))
+      .map(({ name, id }) => {
+        const path = below(folder.path, name);
+        return { id, path, rules, depth, device: this.#deviceOf(folder, path, nlinks.get(name)) };
+      });
+  }
+
+  /** Device of a subdirectory: its parent's, unless it is a mount point. */
+  #deviceOf(folder: Folder, path: string, nlink: number | undefined): bigint {
+    return nlink === 2 ? (this.#statQuietly(path)?.dev ?? folder.device) : folder.device;
+  }
+
+  /**
+   * A directory that was a mount point and is none now (or the other way round), and shows none of
+   * the names known in it: a file system is missing, not deleted.
+   */
+  #looksUnmounted(folder: Folder, name: Name, id: NodeId, nlink: number | undefined): boolean {
+    const known = this.#observed.find(folder.id, name);
+    if (known === undefined || nlink === undefined || known.nlink === nlink) return false;
+    if (this.#accepted) return false;
+    const path = below(folder.path, name);
+    const listing = this.#list({ ...folder, path });
+    if (listing === undefined) return true;
+    const names = new Set(listing.seen.map(one => one.name));
+    const before = this.#observed.listing(id);
+    if (before.length === 0 || before.some(one => names.has(one.name))) return false;
+    this.#problem(path, 'ENXIO', 'a file system is not mounted here, or covers it; left as it was');
+    return true;
+  }
+
+  // -- changes ----------------------------------------------------------------------------------
+
+  #created(folder: Folder, seen: Seen, replaced: Known | undefined): void {
+    const path = below(folder.path, seen.name);
+    if (!this.#hasRoom()) return;
+    const moved = this.#movedHere(folder, seen);
+    if (moved === 'kept') return;
+    if (moved === 'linked') return;
+    const id = this.#observed.newId();
+    if (seen.kind === 'file') {
+      this.#file(folder, seen, { id, known: undefined, isNew: replaced === undefined });
+      return;
+    }
+    let target = '';
+    if (seen.kind === 'link') {
+      const read = this.#target(path);
+      if (read === undefined) return;
+      target = read;
+    }
+    const entry = entryOf(seen, { id, version: 0, target });
+    const token = this.#observed.queue([
+      { parent: folder.id, name: seen.name, known: { name: seen.name, entry, nlink: seen.nlink } },
+    ]);
+    const isNew = replaced === undefined;
+    this.#hand({ kind: seen.kind, token, path, parent: folder.id, name: seen.name, entry, isNew });
+  }
+
+  /**
+   * Looks for the node of a name's inode elsewhere in the tree. 'kept': it was renamed to here, and
+   * that was handed out. 'linked': it is one more name of a file. undefined: a node of its own.
+   */
+  #movedHere(folder: Folder, seen: Seen): 'kept' | 'linked' | undefined {
+    if (seen.kind === 'link' || seen.birthtimeNs === 0n) return undefined;
+    const from = this.#observed.placeOfInode(seen.ino, seen.birthtimeNs);
+    if (from === undefined) return undefined;
+    if (from.parent === folder.id && from.name === seen.name) return undefined;
+    const known = this.#observed.find(from.parent, from.name);
+    if (known === undefined || known.entry.id !== from.id || known.entry.kind !== seen.kind) {
+      return undefined;
+    }
+    const fromFolder = this.#observed.pathOf(from.parent);
+    if (fromFolder === undefined) return undefined;
+    const fromPath = below(fromFolder, from.name);
+    const path = below(folder.path, seen.name);
+    if (this.#isThere(fromPath, seen)) {
+      if (seen.kind !== 'file' || seen.nlink < 2) return undefined;
+      this.#hardLink(folder, seen, known);
+      return 'linked';
+    }
+    const { entry: before } = known;
+    const sameContent =
+      seen.kind === 'directory' || (before.size === seen.size && before.mtimeNs === seen.mtimeNs);
+    // An edited file moves as it was; its new content follows as a change of its own.
+    const entry = sameContent
+      ? entryOf(seen, { id: from.id, version: before.version, target: '' })
+      : before;
+    const moved: Known = { name: seen.name, entry, nlink: seen.nlink };
+    const token = this.#observed.queue([
+      { parent: from.parent, name: from.name, known: undefined },
+      { parent: folder.id, name: seen.name, known: moved },
+    ]);
+    this.#hand({
+      kind: 'rename',
+      token,
+      path,
+      fromParent: from.parent,
+      fromName: from.name,
+      fromPath,
+      parent: folder.id,
+      name: seen.name,
+      entry,
+    });
+    if (!sameContent) this.#changed(folder, seen, moved);
+    return 'kept';
+  }
+
+  #isThere(path: string, seen: Seen): boolean {
+    try {
+      const stats = statSource(this.#options.root, path);
+      return stats?.ino === seen.ino && stats.birthtimeNs === seen.birthtimeNs;
+    } catch {
+      return true; // Unknown counts as there: no rename is inferred from an error.
+    }
+  }
+
+  #hardLink(folder: Folder, seen: Seen, known: Known): void {
+    const path = below(folder.path, seen.name);
+    const entry = entryOf(seen, { id: known.entry.id, version: known.entry.version, target: '' });
+    if (entry.size !== known.entry.size || entry.mtimeNs !== known.entry.mtimeNs) {
+      this.#counts.deferred++; // Its content changes too; the link follows when that is through.
+      return;
+    }
+    const link: Known = { name: seen.name, entry, nlink: seen.nlink };
+    const token = this.#observed.queue([{ parent: folder.id, name: seen.name, known: link }]);
+    const isNew = this.#confirmed.find(folder.id, seen.name) === undefined;
+    this.#hand({ kind: 'hardlink', token, path, parent: folder.id, name: seen.name, entry, isNew });
+  }
+
+  #changed(folder: Folder, seen: Seen, known: Known): void {
+    if (!this.#hasRoom()) return;
+    const path = below(folder.path, seen.name);
+    const { entry: before } = known;
+    const otherInode =
+      before.stamp.ino !== seen.ino || before.stamp.birthtimeNs !== seen.birthtimeNs;
+    if (
+      seen.kind === 'directory' &&
+      this.#looksUnmounted(folder, seen.name, before.id, seen.nlink)
+    ) {
+      return;
+    }
+    if (otherInode && this.#movedHere(folder, seen) !== undefined) return;
+    if (seen.kind === 'file') {
+      const unstamped = before.stamp.ino === 0n && seen.nlink > 1;
+      const leavesGroup = otherInode && known.nlink > 1;
+      const id = unstamped || leavesGroup ? this.#observed.newId() : before.id;
+      this.#file(folder, seen, { id, known, isNew: false });
+      return;
+    }
+    let target = '';
+    if (seen.kind === 'link') {
+      const read = this.#target(path);
+      if (read === undefined) return;
+      target = read;
+    }
+    const entry = entryOf(seen, { id: before.id, version: 0, target });
+    const token = this.#observed.queue([
+      { parent: folder.id, name: seen.name, known: { name: seen.name, entry, nlink: seen.nlink } },
+    ]);
+    const place = { token, path, parent: folder.id, name: seen.name, entry };
+    if (target === before.target) this.#hand({ kind: 'attributes', ...place });
+    else this.#hand({ kind: 'link', ...place, isNew: false });
+  }
+
+  #file(
+    folder: Place,
+    seen: Seen,
+    from: { id: NodeId; known: Known | undefined; isNew: boolean },
+  ): void {
+    const path = below(folder.path, seen.name);
+    const { id, known } = from;
+    const place = { parent: folder.id, name: seen.name };
+    const already = this.#sweepNodes.get(id);
+    if (already !== undefined && already.size === seen.size && already.mtimeNs === seen.mtimeNs) {
+      // Another name of a file whose content is on its way.
+      const entry = entryOf(seen, { id, version: already.version, target: '' });
+      const token = this.#observed.queue([
+        { ...place, known: { name: seen.name, entry, nlink: seen.nlink } },
+      ]);
+      this.#hand({ kind: 'attributes', token, path, ...place, entry });
+      return;
+    }
+    if (this.#observed.isPaused(folder.id, seen.name)) {
+      this.#counts.deferred++;
+      return;
+    }
+    const before = known?.entry.id === id ? known.entry.version : 0;
+    const version = before + 1;
+    const entry = entryOf(seen, { id, version, target: '' });
+    // Bytes of another node at this name make a basis for the reader, not for the receiver.
+    const basis = before > 0 ? this.#store.basis(id, before) : undefined;
+    const token = this.#observed.queue([
+      { ...place, known: { name: seen.name, entry, nlink: seen.nlink } },
+    ]);
+    if (seen.nlink > 1) this.#sweepNodes.set(id, entry);
+    this.#hand({
+      kind: 'file',
+      token,
+      path,
+      ...place,
+      entry,
+      basis,
+      baseVersion: before,
+      purpose: 'content',
+      seenMs: performance.now(),
+      isNew: from.isNew,
+    });
+  }
+
+  /** --checksum: every file is read once by this process, whatever its times say. */
+  #checkAll(folder: Folder, seen: readonly Seen[]): void {
+    for (const one of seen) {
+      if (one.kind !== 'file') continue;
+      const known = this.#observed.find(folder.id, one.name);
+      if (known === undefined || this.#checked.has(known.entry.id)) continue;
+      if (this.#observed.isPending(folder.id, one.name) || !this.#hasRoom()) continue;
+      this.#checked.add(known.entry.id);
+      this.#look(below(folder.path, one.name), { parent: folder.id, name: one.name }, known);
+    }
+  }
+
+  /** Hands out files whose content is due for the second look that makes their times trusted. */
+  #secondLooks(): void {
+    for (const { id, place } of this.#observed.takeSuspects()) this.#resend(id, place);
+    for (const { id, place } of this.#observed.dueForTrust(performance.now(), trustPerSlice)) {
+      const known = this.#observed.find(place.parent, place.name);
+      const folder = this.#observed.pathOf(place.parent);
+      if (known?.entry.id !== id || folder === undefined) {
+        this.#observed.trust(id);
+        continue;
+      }
+      if (this.#observed.isPending(place.parent, place.name)) continue;
+      this.#look(below(folder, place.name), place, known);
+    }
+  }
+
+  #resend(id: NodeId, place: { parent: NodeId; name: Name }): void {
+    const known = this.#observed.find(place.parent, place.name);
+    const folder = this.#observed.pathOf(place.parent);
+    if (known?.entry.id !== id || folder === undefined) return;
+    const stats = this.#statQuietly(below(folder, place.name));
+    const seen = stats && seenOfStats(place.name, stats);
+    if (seen?.kind !== 'file') return;
+    this.#file({ id: place.parent, path: folder }, seen, { id, known, isNew: false });
+  }
+
+  /** lstat; undefined also when it fails: the sweep reports that where it lists the directory. */
+  #statQuietly(path: string): ReturnType<typeof statSource> {
+    try {
+      return statSource(this.#options.root, path);
+    } catch (error) {
+      if (systemCode(error) === undefined) throw error;
+      return undefined;
+    }
+  }
+
+  #look(path: string, place: { parent: NodeId; name: Name }, known: Known): void {
+    const { entry } = known;
+    this.#changes.push({
+      kind: 'file',
+      token: 0, // Nothing is pending: a second look changes no record.
+      path,
+      ...place,
+      entry,
+      basis: this.#store.basis(entry.id, entry.version),
+      baseVersion: entry.version,
+      purpose: 'trust',
+      seenMs: performance.now() - trustAfterMs,
+      isNew: false,
+    });
+  }
+
+  #target(path: string): string | undefined {
+    try {
+      return readSourceLink(this.#options.root, path);
+    } catch (error) {
+      const code = systemCode(error);
+      if (code === undefined) throw error;
+      if (code === 'ENOENT' || code === 'EINVAL') this.#counts.deferred++;
+      else this.#problem(path, code, 'the link cannot be read');
+      return undefined;
+    }
+  }
+
+  #hasRoom(): boolean {
+    if (this.#changes.length < this.#room) return true;
+    this.#counts.deferred++;
+    return false;
+  }
+
+  #hand(change: Change): void {
+    this.#counts.changes++;
+    this.#changes.push(change);
+  }
+
+  #problem(path: string, code: string, message: string): void {
+    this.#report({ path, code, message });
+  }
+
+  #report(problem: Problem): void {
+    this.#counts.problems++;
+    this.#problems.push(problem);
+  }
+
+  // -- deletes ----------------------------------------------------------------------------------
+
+  /** Judges what the sweep found gone, and hands out the deletes that are allowed. */
+  #release(rootEmptied: boolean): SweepSummary['held'] {
+    if (!this.#options.delete) return undefined;
+    const gone = this.#gone.filter(one => this.#isGone(one));
+    const inside = new Set(gone.map(one => one.known.entry.id));
+    for (const id of this.#countsBelow.keys()) if (!inside.has(id)) this.#countsBelow.delete(id);
+    let deleteCount = 0;
+    for (const { known } of gone) deleteCount += 1 + this.#countBelow(known);
+    const verdict = judge({
+      deleteCount,
+      entryCount: this.#confirmed.entryCount,
+      rootEmptied,
+      maxDelete: this.#options.maxDelete,
+      accepted: this.#accepted,
+    });
+    if (verdict.kind === 'hold') return { count: deleteCount, reason: verdict.reason };
+    if (gone.length > 0 && !this.#rootIsStill()) return undefined;
+    for (const one of gone) {
+      if (!this.#hasRoom()) continue;
+      if (one.seen !== undefined) this.#created(one.folder, one.seen, one.known);
+      else this.#remove(one.folder, one.known);
+    }
+    if (gone.length > 0) this.#accepted = false;
+    return undefined;
+  }
+
+  /** Still gone, or still another kind of entry, and not renamed to elsewhere meanwhile? */
+  #isGone({ folder, known, seen }: Gone): boolean {
+    if (this.#observed.find(folder.id, known.name)?.entry.id !== known.entry.id) return false;
+    try {
+      const path = below(folder.path, known.name);
+      const stats = statSource(this.#options.root, path);
+      if (seen !== undefined) {
+        return stats !== undefined && seenOfStats(known.name, stats)?.kind === seen.kind;
+      }
+      // An entry that is there but hidden (--delete-excluded) or special now counts as gone.
+      if (stats !== undefined) return this.#options.deleteExcluded || isSpecial(known.name, stats);
+      return statSource(this.#options.root, folder.path)?.isDirectory() === true;
+    } catch {
+      return false; // An error is no evidence.
+    }
+  }
+
+  #rootIsStill(): boolean {
+    try {
+      const stats = statSource(this.#options.root, '');
+      const known = this.#confirmed.rootIdentity();
+      return stats?.ino === known?.ino && stats?.birthtimeNs === known?.birthtimeNs;
+    } catch {
+      return false;
+    }
+  }
+
+  #countBelow(known: Known): number {
+    if (known.entry.kind !== 'directory') return 0;
+    const counted = this.#countsBelow.get(known.entry.id);
+    if (counted !== undefined) return counted;
+    const count = this.#confirmed.countBelow(known.entry.id);
+    this.#countsBelow.set(known.entry.id, count);
+    return count;
+  }
+
+  #remove(folder: Folder, known: Known): void {
+    const place = { parent: folder.id, name: known.name };
+    const token = this.#observed.queue([{ ...place, known: undefined }]);
+    this.#hand({
+      kind: 'remove',
+      token,
+      path: below(folder.path, known.name),
+      ...place,
+      id: known.entry.id,
+      isDirectory: known.entry.kind === 'directory',
+    });
+  }
+}
+
+function isSpecial(name: Name, stats: NonNullable<ReturnType<typeof statSource>>): boolean {
+  return seenOfStats(name, stats) === undefined;
+}
+
+/** A path is in scope when it is named, inside something named, or leads to it. */
+export function isInScope(path: string, scope: readonly string[]): boolean {
+  if (scope.length === 0) return true;
+  return scope.some(
+    one => path === one || path.startsWith(`${one}/`) || one.startsWith(`${path}/`),
+  );
+}
+
+/** --path as given by the user: latin1, without slashes at its ends or '.' components. */
+export function scopePath(text: string): string {
+  const parts = fromUserPath(text).split('/');
+  return parts.filter(part => part !== '' && part !== '.').join('/');
+}
+
+function entryOf(seen: Seen, record: { id: NodeId; version: number; target: string }): Entry {
+  return {
+    kind: seen.kind,
+    id: record.id,
+    mode: seen.mode,
+    size: seen.kind === 'link' ? record.target.length : seen.size,
+    mtimeNs: seen.mtimeNs,
+    stamp: { ctimeNs: seen.ctimeNs, ino: seen.ino, birthtimeNs: seen.birthtimeNs },
+    version: record.version,
+    target: record.target,
+  };
+}

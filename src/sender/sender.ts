@@ -1,0 +1,472 @@
+// The sending program: connect, agree with the receiver on what it holds, then tick after tick
+// scan and hand changes to the transfer. Reconnects forever.
+import { randomBytes } from 'node:crypto';
+import { performance } from 'node:perf_hooks';
+import { Worker } from 'node:worker_threads';
+import { type ErrorCode, ReplicaError } from '../errors.ts';
+import { getListingIdsMax, payloadSizeMax, queuedChangesMax } from '../limits.ts';
+import type { Log } from '../log.ts';
+import { reconnectDelayMs } from '../net/backoff.ts';
+import type { Connection } from '../net/connection.ts';
+import type { NodeId } from '../snapshot/entry.ts';
+import type { MaxDelete } from '../snapshot/guard.ts';
+import { fromUserPath } from '../snapshot/name.ts';
+import {
+  type Failure,
+  type Hello,
+  type Message,
+  MessageType,
+  protocolMagic,
+  protocolMajor,
+  protocolMinor,
+  type Welcome,
+} from '../wire/messages.ts';
+import { WorkerCalls } from './calls.ts';
+import type { SweepSummary } from './change.ts';
+import { Mailbox, type SenderEvent, type SenderOutcome } from './events.ts';
+import { itemize } from './itemize.ts';
+import type { ReadMethods } from './read-worker.ts';
+import type { ScanMethods } from './scan-worker.ts';
+import { scopePath } from './scanner.ts';
+import { Transfer } from './transfer.ts';
+
+export interface SenderOptions {
+  /** Path of the source, as the user gave it. */
+  readonly source: string;
+  readonly connect: (signal: AbortSignal) => Promise<Connection>;
+  readonly stateFolder: string;
+  /** 16 bytes, the same for the same tree whatever state is lost. */
+  readonly sourceId: Buffer;
+  readonly label: string;
+  readonly intervalMs: number;
+  readonly once: boolean;
+  readonly dryRun: boolean;
+  readonly paths: readonly string[];
+  /** gitignore patterns, in order. */
+  readonly exclude: readonly string[];
+  readonly delete: boolean;
+  readonly deleteExcluded: boolean;
+  readonly maxDelete: MaxDelete;
+  readonly acceptDeletes: boolean;
+  readonly checksum: boolean;
+  /** Time to reach the receiver, with `once`. */
+  readonly timeoutMs: number;
+  readonly takeOver: boolean;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+}
+
+/** Scan time before the main thread gets a word in. */
+const sliceMs = 50;
+/** A scan call that takes longer than this is reported: the file system hangs. */
+const slowAfterMs = 5_000;
+/** What a stop waits for the commit under way. */
+const stopMs = 10_000;
+/** Sweeps of a `once` run that find only what cannot be read or keeps changing. */
+const onceRetriesMax = 8;
+/** Failures that trying again cannot mend. */
+const fatal: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'ERR_AUTH',
+  'ERR_FOREIGN',
+  'ERR_FENCED',
+  'ERR_USAGE',
+  'ERR_PATH',
+  'ERR_STATE',
+]);
+
+type Messages = AsyncGenerator<Message>;
+
+export class Sender {
+  readonly #options: SenderOptions;
+  readonly #scanner: WorkerCalls<ScanMethods>;
+  readonly #reader: WorkerCalls<ReadMethods>;
+  readonly #checkSecret: Uint8Array;
+  readonly #events = new Mailbox<SenderEvent>();
+  readonly #instanceId = randomBytes(16);
+  readonly #reported = new Map<string, string>();
+  #held = '';
+  #rootGone = '';
+  #isSynced = false;
+  #outcome: SenderOutcome = {
+    inSync: false,
+    problems: 0,
+    vanished: 0,
+    held: 0,
+    interrupted: false,
+    error: undefined,
+  };
+
+  private constructor(
+    options: SenderOptions,
+    parts: {
+      scanner: WorkerCalls<ScanMethods>;
+      reader: WorkerCalls<ReadMethods>;
+      checkSecret: Uint8Array;
+      rebuilt: string;
+    },
+  ) {
+    this.#options = options;
+    this.#scanner = parts.scanner;
+    this.#reader = parts.reader;
+    this.#checkSecret = parts.checkSecret;
+    if (parts.rebuilt !== '') {
+      const message = `the sender's state was damaged and is rebuilt: ${parts.rebuilt}`;
+      this.#events.put({ kind: 'state', message });
+    }
+  }
+
+  /** Starts the workers and opens the state; throws ERR_STATE. */
+  static async open(options: SenderOptions): Promise<Sender> {
+    const scanner = new WorkerCalls<ScanMethods>(newWorker('./scan-worker.js'));
+    const reader = new WorkerCalls<ReadMethods>(newWorker('./read-worker.js'));
+    const opened = await scanner.call('open', {
+      folder: options.stateFolder,
+      scan: {
+        root: fromUserPath(options.source),
+        exclude: options.exclude,
+        delete: options.delete,
+        deleteExcluded: options.deleteExcluded,
+        maxDelete: options.maxDelete,
+        acceptDeletes: options.acceptDeletes,
+        scope: options.paths.map(scopePath),
+        checksum: options.checksum,
+      },
+    });
+    return new Sender(options, { scanner, reader, ...opened });
+  }
+
+  /** Runs until the signal, a fatal failure, or with `once` the end; the last event is 'end'. */
+  async *run(): AsyncGenerator<SenderEvent> {
+    const done = this.#loop().then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    void done.then(() => this.#events.close());
+    for await (const event of this.#events) if (this.#isNews(event)) yield event;
+    const bug = await done;
+    if (bug !== undefined) throw bug;
+    yield { kind: 'end', outcome: this.#outcome };
+  }
+
+  /** Ends the workers. False when one hangs in the file system and could not be ended. */
+  async close(): Promise<boolean> {
+    // A scanner that hangs cannot close its store: LMDB needs no closing to be whole.
+    await Promise.race([this.#scanner.call('close', undefined).catch(() => {}), delay(500)]);
+    const ended = await Promise.all([this.#scanner.close(), this.#reader.close()]);
+    return ended.every(Boolean);
+  }
+
+  /** The same problem of the same path is news once, until it is over. */
+  #isNews(event: SenderEvent): boolean {
+    if (event.kind !== 'problem') return true;
+    const { path, code } = event.problem;
+    if (this.#reported.get(path) === code) return false;
+    if (this.#reported.size > 10_000) this.#reported.clear();
+    this.#reported.set(path, code);
+    return true;
+  }
+
+  async #loop(): Promise<void> {
+    const { signal, once, timeoutMs } = this.#options;
+    const deadlineMs = performance.now() + timeoutMs;
+    for (let attempt = 0; !signal.aborted; attempt++) {
+      try {
+        const connection = await this.#options.connect(signal);
+        try {
+          if (
+            await this.#session(connection, () => {
+              attempt = 0;
+            })
+          )
+            return;
+        } finally {
+          await connection.close();
+        }
+      } catch (error) {
+        if (!(error instanceof ReplicaError)) throw error;
+        if (signal.aborted) break;
+        if (fatal.has(error.code) || (error.code === 'ERR_PROTOCOL' && once))
+          return this.#fail(error);
+        const retryInMs = reconnectDelayMs(attempt, Math.random());
+        if (once && performance.now() + retryInMs > deadlineMs) {
+          const message = `gave up after --timeout: ${error.message}`;
+          return this.#fail(new ReplicaError('ERR_TIMEOUT', message, { cause: error }));
+        }
+        this.#isSynced = false;
+        this.#events.put({ kind: 'disconnected', error, retryInMs });
+        await delay(retryInMs, signal);
+      }
+    }
+    this.#outcome = { ...this.#outcome, interrupted: true };
+  }
+
+  #fail(error: ReplicaError): void {
+    this.#outcome = { ...this.#outcome, error, inSync: false };
+  }
+
+  /** One connection; true when there is nothing more to do, false to connect again. */
+  async #session(connection: Connection, onAgreed: () => void): Promise<boolean> {
+    const messages = connection.messages();
+    const welcome = await this.#greet(connection, messages);
+    await this.#agree(connection, messages, welcome);
+    onAgreed();
+    this.#events.put({ kind: 'connected', peer: connection.peer });
+    await this.#reader.call('begin', {
+      root: fromUserPath(this.#options.source),
+      secret: new Uint8Array(welcome.secret),
+      checkSecret: this.#checkSecret,
+    });
+    const transfer = new Transfer({
+      connection,
+      reader: this.#reader,
+      scanner: this.#scanner,
+      events: this.#events,
+      watermark: welcome.watermark,
+    });
+    const broken = this.#receive(messages, transfer);
+    const sending = transfer.run();
+    const ticking = this.#ticks(transfer);
+    // Each fails the session; what is still running ends with the connection.
+    for (const task of [broken, sending, ticking]) task.catch(() => {});
+    const isDone = await Promise.race([ticking, broken, sending.then(() => ticking)]);
+    transfer.stop();
+    await Promise.race([sending, broken, delay(stopMs)]);
+    return isDone;
+  }
+
+  async #receive(messages: Messages, transfer: Transfer): Promise<never> {
+    for await (const message of messages) {
+      if (message.type === MessageType.Failure) throw failureOf(message);
+      await transfer.receive(message);
+    }
+    throw new ReplicaError('ERR_SOCKET', 'the receiver closed the connection');
+  }
+
+  // -- agreeing ---------------------------------------------------------------------------------
+
+  async #greet(connection: Connection, messages: Messages): Promise<Welcome> {
+    const hello: Hello = {
+      type: MessageType.Hello,
+      magic: protocolMagic,
+      major: protocolMajor,
+      minor: protocolMinor,
+      features: 0n,
+      role: 'sender',
+      sourceId: this.#options.sourceId,
+      instanceId: this.#instanceId,
+      label: this.#options.label,
+      takeOver: this.#options.takeOver,
+    };
+    await connection.send(hello);
+    connection.flush();
+    const peer = await expect(messages, MessageType.Hello);
+    if (peer.major !== protocolMajor) {
+      const message = `the receiver speaks protocol ${peer.major}, this replica ${protocolMajor}`;
+      throw new ReplicaError('ERR_PROTOCOL', message);
+    }
+    if (peer.role !== 'receiver') throw new ReplicaError('ERR_PROTOCOL', 'the peer is no receiver');
+    connection.setPayloadLimit(payloadSizeMax);
+    return expect(messages, MessageType.Welcome);
+  }
+
+  /** Makes the confirmed layer what the receiver holds. */
+  async #agree(connection: Connection, messages: Messages, welcome: Welcome): Promise<void> {
+    const { epoch, digest, nextId, secret } = welcome;
+    const isSame = await this.#scanner.call('connect', { epoch, digest, nextId, secret });
+    if (isSame) return;
+    for (let attempt = 0; attempt < 2; attempt++) {
+      this.#events.put({ kind: 'reconciling', entries: Number(welcome.entryCount) });
+      const ids = await this.#differing(connection, messages);
+      await this.#adopt(connection, messages, ids);
+      if (await this.#scanner.call('finishAdopt', digest)) return;
+      await this.#scanner.call('clear', undefined);
+    }
+    throw new ReplicaError('ERR_PROTOCOL', "the receiver's listings do not add up to its digest");
+  }
+
+  async #differing(connection: Connection, messages: Messages): Promise<NodeId[]> {
+    const ids: NodeId[] = [];
+    await connection.send({ type: MessageType.ListDigests });
+    connection.flush();
+    for (let last = false; !last; ) {
+      const page = await expect(messages, MessageType.DirectoryDigests);
+      const { directories } = page;
+      last = page.last;
+      ids.push(...(await this.#scanner.call('compareDigests', { directories, last })));
+    }
+    return ids;
+  }
+
+  async #adopt(connection: Connection, messages: Messages, ids: readonly NodeId[]): Promise<void> {
+    for (let from = 0; from < ids.length; from += getListingIdsMax) {
+      const asked = ids.slice(from, from + getListingIdsMax);
+      await this.#scanner.call('beginAdopt', asked);
+      await connection.send({ type: MessageType.GetListing, ids: asked });
+      connection.flush();
+      for (let last = false; !last; ) {
+        const page = await expect(messages, MessageType.Listing);
+        last = page.last;
+        await this.#scanner.call('adopt', page.entries);
+      }
+    }
+  }
+
+  // -- ticking ----------------------------------------------------------------------------------
+
+  /** True when there is nothing more to do: the end of a `once`, or of the process. */
+  async #ticks(transfer: Transfer): Promise<boolean> {
+    const { signal, intervalMs, once } = this.#options;
+    let retries = 0;
+    while (!signal.aborted) {
+      const begunMs = performance.now();
+      const summary = await this.#sweep(transfer);
+      if (this.#options.dryRun) return true;
+      if (once) {
+        await this.#untilIdle(transfer);
+        const isMoving = summary.changes > 0 && summary.root.kind === 'ok';
+        retries = isMoving && summary.problems === 0 ? 0 : retries + 1;
+        const isSettled = summary.changes === 0 && summary.deferred === 0;
+        if (isSettled || retries > onceRetriesMax) return this.#finishOnce(transfer, summary);
+        if (!isMoving) await delay(100, signal);
+        continue;
+      }
+      const tookMs = performance.now() - begunMs;
+      await delay(Math.max(intervalMs - tookMs, 1), signal);
+    }
+    this.#outcome = { ...this.#outcome, interrupted: true };
+    return true;
+  }
+
+  async #untilIdle(transfer: Transfer): Promise<void> {
+    const { signal } = this.#options;
+    const aborted = new Promise<void>(resolve => {
+      signal.addEventListener('abort', () => resolve(), { once: true });
+    });
+    await Promise.race([transfer.idle(), aborted]);
+  }
+
+  #finishOnce(transfer: Transfer, summary: SweepSummary): boolean {
+    const troubles = transfer.takeTroubles();
+    const problems = summary.problems + troubles.failed + (summary.deferred > 0 ? 1 : 0);
+    const held = summary.held?.count ?? 0;
+    const isGone = summary.root.kind === 'gone';
+    this.#outcome = {
+      inSync: problems === 0 && held === 0 && !isGone,
+      problems,
+      vanished: troubles.vanished,
+      held,
+      interrupted: false,
+      error:
+        summary.root.kind === 'gone'
+          ? new ReplicaError('ERR_PATH', `source ${this.#options.source}: ${summary.root.reason}`)
+          : undefined,
+    };
+    return true;
+  }
+
+  /** One sweep: slices of scanning, each handed to the transfer as it comes. */
+  async #sweep(transfer: Transfer): Promise<SweepSummary> {
+    for (;;) {
+      const room = this.#options.dryRun
+        ? queuedChangesMax
+        : queuedChangesMax - transfer.outstanding;
+      const slice = await this.#watched(this.#scanner.call('next', { room, budgetMs: sliceMs }));
+      for (const problem of slice.problems) this.#events.put({ kind: 'problem', problem });
+      if (this.#options.dryRun) {
+        for (const change of slice.changes) {
+          this.#events.put({ kind: 'operation', text: itemize(change) });
+        }
+      } else transfer.enqueue(slice.changes);
+      if (slice.summary !== undefined) {
+        this.#report(slice.summary, transfer);
+        return slice.summary;
+      }
+    }
+  }
+
+  /** Says so when the file system does not answer, and when it does again. */
+  async #watched<T>(call: Promise<T>): Promise<T> {
+    let isSlow = false;
+    const timer = setTimeout(() => {
+      isSlow = true;
+      const reason = `no answer from the file system for ${slowAfterMs / 1000} s; nothing is deleted`;
+      this.#events.put({ kind: 'source', state: 'slow', reason });
+    }, slowAfterMs);
+    try {
+      return await call;
+    } finally {
+      clearTimeout(timer);
+      if (isSlow) this.#events.put({ kind: 'source', state: 'back', reason: 'it answers again' });
+    }
+  }
+
+  #report(summary: SweepSummary, transfer: Transfer): void {
+    const gone = summary.root.kind === 'gone' ? summary.root.reason : '';
+    if (gone !== this.#rootGone) {
+      if (gone !== '') this.#events.put({ kind: 'source', state: 'gone', reason: gone });
+      else this.#events.put({ kind: 'source', state: 'back', reason: 'it is there again' });
+      this.#rootGone = gone;
+    }
+    const held = summary.held?.reason ?? '';
+    if (gone === '' && held !== this.#held) {
+      if (summary.held !== undefined) this.#events.put({ kind: 'held', ...summary.held });
+      else this.#events.put({ kind: 'released' });
+      this.#held = held;
+    }
+    const isQuiet = summary.changes === 0 && summary.deferred === 0 && transfer.outstanding === 0;
+    const isSynced = isQuiet && gone === '' && held === '';
+    if (isSynced && !this.#isSynced) {
+      if (summary.problems === 0) this.#reported.clear();
+      const { entries, special } = summary;
+      this.#events.put({ kind: 'synced', entries, special });
+    }
+    if (isSynced || summary.changes > 0) this.#isSynced = isSynced;
+  }
+}
+
+function newWorker(file: string): Worker {
+  return new Worker(new URL(file, import.meta.url), { execArgv: [] });
+}
+
+async function expect<T extends Message['type']>(
+  messages: Messages,
+  type: T,
+): Promise<Extract<Message, { type: T }>> {
+  const next = await messages.next();
+  if (next.done === true)
+    throw new ReplicaError('ERR_SOCKET', 'the receiver closed the connection');
+  const message: Message = next.value;
+  if (message.type === MessageType.Failure) throw failureOf(message);
+  if (message.type !== type) {
+    throw new ReplicaError('ERR_PROTOCOL', `message ${message.type} came where ${type} was due`);
+  }
+  return message as Extract<Message, { type: T }>; // Checked on the line above.
+}
+
+function failureOf(failure: Failure): ReplicaError {
+  const codes: Record<Failure['code'], ErrorCode> = {
+    version: 'ERR_PROTOCOL',
+    protocol: 'ERR_PROTOCOL',
+    foreign: 'ERR_FOREIGN',
+    fenced: 'ERR_FENCED',
+    busy: 'ERR_SOCKET',
+    io: 'ERR_IO',
+    shutdown: 'ERR_SOCKET',
+    bug: 'ERR_PROTOCOL',
+  };
+  return new ReplicaError(codes[failure.code], `receiver: ${failure.message}`);
+}
+
+/** Resolves after `ms`, or at once when the signal is aborted. */
+function delay(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise(resolve => {
+    if (signal?.aborted === true) return resolve();
+    const end = (): void => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', end);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    signal?.addEventListener('abort', end, { once: true });
+  });
+}

@@ -1,0 +1,70 @@
+// The delete brake: whether what a sweep found missing may be deleted at the destination. A pure
+// function over the whole sweep; DESIGN section 3, "Deletes come only from positive evidence".
+
+export interface MaxDelete {
+  readonly kind: 'count' | 'percent';
+  readonly value: number;
+}
+
+export const defaultMaxDelete: MaxDelete = { kind: 'percent', value: 50 };
+/** A percentage says nothing about small trees. */
+export const percentEntriesMin = 1000;
+
+export interface SweepFindings {
+  /** Entries that would go, those inside directories that go included, renames taken out. */
+  readonly deleteCount: number;
+  /** Entries in the confirmed layer before. */
+  readonly entryCount: number;
+  /** The source's root has no entry at all now, and had some. */
+  readonly rootEmptied: boolean;
+  readonly maxDelete: MaxDelete;
+  /** --accept-deletes, not yet used up. */
+  readonly accepted: boolean;
+}
+
+export type Verdict =
+  | { readonly kind: 'allow' }
+  | { readonly kind: 'hold'; readonly reason: string };
+
+export function judge(findings: SweepFindings): Verdict {
+  const { deleteCount, entryCount, maxDelete } = findings;
+  if (deleteCount === 0 || findings.accepted) return { kind: 'allow' };
+  if (findings.rootEmptied) {
+    return hold(`the source is empty and had ${entryCount} entries`);
+  }
+  if (maxDelete.kind === 'count') {
+    if (deleteCount <= maxDelete.value) return { kind: 'allow' };
+    return hold(`${deleteCount} entries would be deleted, --max-delete allows ${maxDelete.value}`);
+  }
+  if (entryCount <= percentEntriesMin) return { kind: 'allow' };
+  if (deleteCount * 100 <= entryCount * maxDelete.value) return { kind: 'allow' };
+  return hold(
+    `${deleteCount} of ${entryCount} entries would be deleted, ` +
+      `--max-delete allows ${maxDelete.value}%`,
+  );
+}
+
+function hold(reason: string): Verdict {
+  return { kind: 'hold', reason };
+}
+
+/** What identifies the root of a tree across remounts: never the device number. */
+export interface RootIdentity {
+  readonly ino: bigint;
+  readonly birthtimeNs: bigint;
+}
+
+/**
+ * Whether the directory found at the source's path is the tree known so far: the same inode, or at
+ * least half of a sample of known names (file systems that renumber inodes, trees restored from a
+ * backup).
+ */
+export function isSameTree(
+  known: RootIdentity | undefined,
+  found: RootIdentity,
+  sample: { readonly known: number; readonly present: number },
+): boolean {
+  if (known === undefined || sample.known === 0) return true;
+  if (known.ino === found.ino && known.birthtimeNs === found.birthtimeNs) return true;
+  return sample.present * 2 >= sample.known;
+}

@@ -1,0 +1,198 @@
+// A listing is all entries of one directory, sorted by name bytes, packed. What the scan can see
+// comes first and is compared as bytes; what only the records know (ids, versions, targets) follows.
+//
+//   page    := u8 more | u24 count | u32 seenSize | seen... | known...
+//   seen    := u8 nameSize | name | u8 kind | u16 mode | u64 size | i64 mtimeNs | i64 ctimeNs
+//              | u64 ino | i64 birthtimeNs            44 bytes and the name
+//   known   := u48 id | u32 version | u32 nlink | u16 targetSize | target
+//
+// A directory with many entries has several pages, each with a range of names; a page is split when
+// it outgrows `pageEntriesMax`, never merged, so that one change rewrites one page.
+import assert from 'node:assert/strict';
+import { ReplicaError } from '../errors.ts';
+import { type Entry, type EntryKind, entryKinds, type NodeId } from './entry.ts';
+import type { Name } from './name.ts';
+
+export const pageEntriesMax = 1024;
+const headerSize = 8;
+const seenFixedSize = 44;
+const knownFixedSize = 16;
+
+/** What a scan sees of one name. */
+export interface Seen {
+  readonly name: Name;
+  readonly kind: EntryKind;
+  readonly mode: number;
+  readonly size: number;
+  readonly mtimeNs: bigint;
+  readonly ctimeNs: bigint;
+  readonly ino: bigint;
+  readonly birthtimeNs: bigint;
+  /** Links to the inode; not compared, since a new link moves the ctime too. */
+  readonly nlink: number;
+}
+
+/** One name as the records have it. */
+export interface Known {
+  readonly name: Name;
+  readonly entry: Entry;
+  readonly nlink: number;
+}
+
+/** Writes the seen part of a listing into one growing buffer, reused from directory to directory. */
+export class SeenWriter {
+  #bytes = Buffer.allocUnsafe(64 * 1024);
+  #size = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** The bytes from `start` on; valid until the next write. */
+  bytes(start = 0): Buffer {
+    return this.#bytes.subarray(start, this.#size);
+  }
+
+  reset(): void {
+    this.#size = 0;
+  }
+
+  write(seen: Seen): void {
+    const needed = this.#size + seenFixedSize + seen.name.length;
+    if (needed > this.#bytes.length) {
+      const grown = Buffer.allocUnsafe(Math.max(needed, this.#bytes.length * 2));
+      this.#bytes.copy(grown, 0, 0, this.#size);
+      this.#bytes = grown;
+    }
+    const b = this.#bytes;
+    let at = this.#size;
+    b[at] = seen.name.length;
+    at += 1 + b.write(seen.name, at + 1, 'latin1');
+    b[at] = entryKinds.indexOf(seen.kind);
+    b.writeUInt16BE(seen.mode, at + 1);
+    b.writeBigUInt64BE(BigInt(seen.size), at + 3);
+    b.writeBigInt64BE(seen.mtimeNs, at + 11);
+    b.writeBigInt64BE(seen.ctimeNs, at + 19);
+    b.writeBigUInt64BE(seen.ino, at + 27);
+    b.writeBigInt64BE(seen.birthtimeNs, at + 35);
+    this.#size = at + 43;
+    assert.equal(this.#size, needed);
+  }
+}
+
+/** The entry of a record, as the scan would have seen it. */
+export function seenOf(known: Known): Seen {
+  const { entry } = known;
+  return {
+    name: known.name,
+    kind: entry.kind,
+    mode: entry.mode,
+    size: entry.size,
+    mtimeNs: entry.mtimeNs,
+    ctimeNs: entry.stamp.ctimeNs,
+    ino: entry.stamp.ino,
+    birthtimeNs: entry.stamp.birthtimeNs,
+    nlink: known.nlink,
+  };
+}
+
+/** Packs entries, which must come in name order. `more`: further pages of the directory follow. */
+export function packPage(entries: readonly Known[], more = false): Buffer {
+  const writer = new SeenWriter();
+  let knownSize = 0;
+  for (const known of entries) {
+    writer.write(seenOf(known));
+    knownSize += knownFixedSize + known.entry.target.length;
+  }
+  const page = Buffer.allocUnsafe(headerSize + writer.size + knownSize);
+  page[0] = more ? 1 : 0;
+  page.writeUIntBE(entries.length, 1, 3);
+  page.writeUInt32BE(writer.size, 4);
+  let at = headerSize + writer.bytes().copy(page, headerSize);
+  for (const { entry, nlink } of entries) {
+    page.writeUIntBE(entry.id, at, 6);
+    page.writeUInt32BE(entry.version, at + 6);
+    page.writeUInt32BE(nlink, at + 10);
+    page.writeUInt16BE(entry.target.length, at + 14);
+    at += knownFixedSize;
+    at += page.write(entry.target, at, 'latin1');
+  }
+  assert.equal(at, page.length);
+  return page;
+}
+
+/** The part of a page that a scan is compared with. */
+export function seenBytes(page: Buffer): Buffer {
+  return page.subarray(headerSize, headerSize + page.readUInt32BE(4));
+}
+
+export function hasMore(page: Buffer): boolean {
+  return page[0] === 1;
+}
+
+/** Entries of a page in name order; throws ERR_STATE when the bytes are not a page. */
+export function unpackPage(page: Buffer): Known[] {
+  try {
+    return [...entriesOf(page, () => true)];
+  } catch (error) {
+    throw new ReplicaError('ERR_STATE', 'a listing record is damaged', { cause: error });
+  }
+}
+
+/** Only the directories of a page: what a sweep needs when nothing changed. */
+export function directoriesOf(page: Buffer): { name: Name; id: NodeId }[] {
+  const found: { name: Name; id: NodeId }[] = [];
+  const directoryKind = entryKinds.indexOf('directory');
+  for (const { name, entry } of entriesOf(page, kind => kind === directoryKind)) {
+    found.push({ name, id: entry.id });
+  }
+  return found;
+}
+
+function* entriesOf(page: Buffer, wanted: (kind: number) => boolean): Generator<Known> {
+  const count = page.readUIntBE(1, 3);
+  const seenSize = page.readUInt32BE(4);
+  let at = headerSize;
+  let knownAt = headerSize + seenSize;
+  for (let i = 0; i < count; i++) {
+    const nameSize = page.readUInt8(at);
+    const fields = at + 1 + nameSize;
+    const targetSize = page.readUInt16BE(knownAt + 14);
+    if (wanted(page.readUInt8(fields))) yield readKnown(page, at, knownAt, targetSize);
+    at = fields + 43;
+    knownAt += knownFixedSize + targetSize;
+  }
+  if (at !== headerSize + seenSize || knownAt !== page.length) {
+    throw new RangeError('sizes do not add up');
+  }
+}
+
+function readKnown(page: Buffer, at: number, knownAt: number, targetSize: number): Known {
+  const nameSize = page.readUInt8(at);
+  const fields = at + 1 + nameSize;
+  const kind = entryKinds[page.readUInt8(fields)];
+  if (kind === undefined) throw new RangeError('unknown kind');
+  return {
+    // Names were checked when they were packed.
+    name: page.toString('latin1', at + 1, fields) as Name,
+    nlink: page.readUInt32BE(knownAt + 10),
+    entry: {
+      kind,
+      id: page.readUIntBE(knownAt, 6) as NodeId,
+      mode: page.readUInt16BE(fields + 1),
+      size: Number(page.readBigUInt64BE(fields + 3)),
+      mtimeNs: page.readBigInt64BE(fields + 11),
+      stamp: {
+        ctimeNs: page.readBigInt64BE(fields + 19),
+        ino: page.readBigUInt64BE(fields + 27),
+        birthtimeNs: page.readBigInt64BE(fields + 35),
+      },
+      version: page.readUInt32BE(knownAt + 6),
+      target: page.toString(
+        'latin1',
+        knownAt + knownFixedSize,
+        knownAt + knownFixedSize + targetSize,
+      ),
+    },
+  };
+}

@@ -1,0 +1,127 @@
+import { join } from 'node:path';
+import t from 'tap';
+import type { Change } from '../../src/sender/change.ts';
+import { Scanner, type ScanOptions } from '../../src/sender/scanner.ts';
+import type { NodeId } from '../../src/snapshot/entry.ts';
+import { SnapshotStore } from '../../src/store/snapshot-store.ts';
+import type { Operation } from '../../src/wire/messages.ts';
+import { ModelReceiver } from '../support/model.ts';
+import { readModelTree } from '../support/model-tree.ts';
+import { fillTree, mutate } from '../support/mutate.ts';
+import { seededRandom } from '../support/random.ts';
+
+const receiverState = {
+  epoch: Buffer.alloc(16, 1),
+  digest: Buffer.alloc(16),
+  nextId: 2 as NodeId, // The first id after the root's.
+  secret: Buffer.alloc(32, 7),
+};
+
+function openScanner(t: TestContext, name: string, changes: Partial<ScanOptions> = {}): Opened {
+  const folder = t.testdir();
+  const root = join(folder, 'source');
+  const store = SnapshotStore.open(join(folder, `state-${name}`));
+  t.teardown(() => store.close());
+  const scanner = new Scanner(store, {
+    ...defaults,
+    root: Buffer.from(root).toString('latin1'),
+    ...changes,
+  });
+  scanner.confirmed.connect(receiverState);
+  return { root, store, scanner };
+}
+
+type TestContext = Parameters<Parameters<typeof t.test>[0]>[0];
+
+interface Opened {
+  root: string;
+  store: SnapshotStore;
+  scanner: Scanner;
+}
+
+const defaults: Omit<ScanOptions, 'root'> = {
+  exclude: [],
+  delete: true,
+  deleteExcluded: false,
+  maxDelete: { kind: 'percent', value: 50 },
+  acceptDeletes: false,
+  scope: [],
+  checksum: false,
+};
+
+function sweep(scanner: Scanner, room = 100_000): { changes: Change[]; entries: number } {
+  const changes: Change[] = [];
+  for (;;) {
+    const slice = scanner.next(room, 1000);
+    changes.push(...slice.changes);
+    if (slice.summary !== undefined) return { changes, entries: slice.summary.entries };
+  }
+}
+
+function operationOf(change: Change): Operation {
+  const { token: _token, path: _path, ...rest } = change;
+  if (change.kind !== 'file') return rest as Operation; // A change is an operation and its context.
+  const { parent, name, entry } = change;
+  const content = { kind: 'inline', baseVersion: 0, pieces: [] } as const;
+  return { kind: 'file', parent, name, entry, content };
+}
+
+/** Commits changes in groups; what the model rejects is reverted, the rest confirmed. */
+function transfer(
+  scanner: Scanner,
+  model: ModelReceiver,
+  changes: readonly Change[],
+  group: number,
+): void {
+  const real = changes.filter(change => !(change.kind === 'file' && change.purpose === 'trust'));
+  for (let from = 0; from < real.length; from += group) {
+    const part = real.slice(from, from + group);
+    const rejected = new Set(model.commit(part.map(operationOf)));
+    scanner.observed.confirm(
+      part.filter((_, i) => !rejected.has(i)).map(({ token }) => ({ token })),
+    );
+    scanner.observed.revert(
+      part
+        .filter((_, i) => rejected.has(i))
+        .map(({ token }) => ({ token, reason: 'gone' as const })),
+    );
+  }
+}
+
+t.test('a model fed with the changes of random programs equals the tree', async t => {
+  const seeds = Number(process.env['SEEDS'] ?? 12);
+  for (let seed = 1; seed <= seeds; seed++) {
+    await t.test(`seed ${seed}`, async t => {
+      const random = seededRandom(seed);
+      const { root, scanner } = openScanner(t, `${seed}`);
+      fillTree(root, random, 30);
+      const model = new ModelReceiver();
+      for (let round = 0; round < 12; round++) {
+        const { changes } = sweep(scanner);
+        transfer(scanner, model, changes, random() < 0.5 ? 7 : 1000);
+        const count = Math.floor(random() * 12);
+        for (let i = 0; i < count; i++) mutate(root, random);
+      }
+      let quiet = 0;
+      for (let i = 0; i < 8 && quiet < 2; i++) {
+        const { changes } = sweep(scanner);
+        const real = changes.filter(
+          change => !(change.kind === 'file' && change.purpose === 'trust'),
+        );
+        quiet = real.length === 0 ? quiet + 1 : 0;
+        transfer(scanner, model, changes, 1000);
+      }
+      t.equal(quiet, 2, 'falls quiet');
+      t.strictSame(sortedTree(model.tree()), sortedTree(readModelTree(root)));
+      t.equal(scanner.confirmed.entryCount, model.tree().size, 'entry count');
+      t.ok(
+        scanner.confirmed.finish(scanner.confirmed.digest),
+        'the digest kept step by step is the digest of all',
+      );
+    });
+  }
+});
+
+function sortedTree(tree: ReadonlyMap<string, string>): [string, string][] {
+  return [...tree].sort(([a], [b]) => (a < b ? -1 : 1));
+}
