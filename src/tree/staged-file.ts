@@ -1,0 +1,165 @@
+// A new file version being built in the staging directory, from front to back. Nothing here is
+// visible under a final name; the receiver renames the finished file into place.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import type { Name } from '../snapshot/name.ts';
+import type { ConfinedDirectory } from './confined-directory.ts';
+import { SystemError } from './system-error.ts';
+import { fileTime } from './times.ts';
+
+/** Big enough that the system call is noise, small enough for every thread to have one. */
+const copyBufferSize = 1024 * 1024;
+/** A run of zeros is left out as a hole in units of this size, at multiples of it. */
+const holeUnit = 4096;
+const permissionBits = 0o7777;
+
+/** Every use is synchronous and ends before the next one starts, so that one is enough. */
+let copyBuffer: Buffer | undefined;
+
+export class StagedFile {
+  readonly #fd: number;
+  #closed = false;
+  /** Where the next byte goes. */
+  #size: number;
+  /** Bytes the file itself has; less than `size` after a hole. */
+  #written: number;
+  #syncError: unknown;
+
+  private constructor(fd: number, size: number) {
+    this.#fd = fd;
+    this.#size = size;
+    this.#written = size;
+  }
+
+  /** A new file, mode 0600 until `finish`; EEXIST if there is one. */
+  static create(directory: ConfinedDirectory, name: Name): StagedFile {
+    return new StagedFile(directory.createExclusive(name, 0o600), 0);
+  }
+
+  /** Goes on with an unfinished file after its first `size` bytes; what follows them is cut off. */
+  static resume(directory: ConfinedDirectory, name: Name, size: number): StagedFile {
+    const fd = directory.openWrite(name);
+    try {
+      fs.ftruncateSync(fd, size);
+      return new StagedFile(fd, size);
+    } catch (error) {
+      fs.closeSync(fd);
+      throw error;
+    }
+  }
+
+  /** For reading back what was written; a hole at the end is missing until `finish`. */
+  get fd(): number {
+    assert(!this.#closed);
+    return this.#fd;
+  }
+
+  /** Bytes so far, holes included. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Writes at once; `bytes` may be reused afterwards. */
+  write(bytes: Uint8Array): void {
+    assert(!this.#closed);
+    let offset = 0;
+    while (offset < bytes.length) {
+      const position = this.#size + offset;
+      offset += fs.writeSync(this.#fd, bytes, offset, bytes.length - offset, position);
+    }
+    if (offset === 0) return;
+    this.#size += offset;
+    this.#written = this.#size;
+  }
+
+  /** `size` zero bytes that take no space. */
+  hole(size: number): void {
+    assert(!this.#closed && Number.isSafeInteger(size) && size >= 0);
+    this.#size += size;
+  }
+
+  /**
+   * Appends `size` bytes of the open file `fd` from `offset` on; pages of zeros become holes.
+   * Throws EUNSTABLE if that file ends before.
+   */
+  copyFrom(fd: number, offset: number, size: number): void {
+    for (let done = 0; done < size; ) {
+      const part = readBytes(fd, offset + done, Math.min(copyBufferSize, size - done));
+      this.writeSparse(part);
+      done += part.length;
+    }
+  }
+
+  /** As `write`, but pages of zeros become holes. */
+  writeSparse(bytes: Buffer): void {
+    let start = 0;
+    let at = 0;
+    while (at < bytes.length) {
+      const end = Math.min(at + holeUnit - ((this.#size + at - start) % holeUnit), bytes.length);
+      if (isZero(bytes, at, end)) {
+        this.write(bytes.subarray(start, at));
+        this.hole(end - at);
+        start = end;
+      }
+      at = end;
+    }
+    this.write(bytes.subarray(start));
+  }
+
+  /** Sets length, mode (exactly these bits) and mtime (cut to the µs); the file as it now is. */
+  finish(options: { readonly mode: number; readonly mtimeNs: bigint }): fs.BigIntStats {
+    assert(!this.#closed);
+    if (this.#size > this.#written) fs.ftruncateSync(this.#fd, this.#size);
+    fs.fchmodSync(this.#fd, options.mode & permissionBits);
+    fs.futimesSync(this.#fd, Date.now() / 1000, fileTime(options.mtimeNs));
+    const stat = fs.fstatSync(this.#fd, { bigint: true });
+    assert.equal(stat.size, BigInt(this.#size));
+    return stat;
+  }
+
+  /**
+   * Makes the content durable. After a failure the file must be built anew: the kernel marks the
+   * lost pages clean, and a second fsync would report success (PostgreSQL's fsync lesson of 2018).
+   */
+  sync(): void {
+    assert(!this.#closed);
+    if (this.#syncError !== undefined) throw this.#syncError;
+    try {
+      fs.fsyncSync(this.#fd);
+    } catch (error) {
+      this.#syncError = error;
+      throw error;
+    }
+  }
+
+  /** May be called more than once. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    fs.closeSync(this.#fd);
+  }
+}
+
+/**
+ * Exactly `size` bytes (at most 1 MiB) of `fd` from `offset` on, in a buffer that is valid until
+ * the next call or copy in this thread. Throws EUNSTABLE if the file ends before.
+ */
+export function readBytes(fd: number, offset: number, size: number): Buffer {
+  assert(size <= copyBufferSize);
+  copyBuffer ??= Buffer.allocUnsafeSlow(copyBufferSize);
+  let count = 0;
+  while (count < size) {
+    const read = fs.readSync(fd, copyBuffer, count, size - count, offset + count);
+    if (read === 0) throw new SystemError('EUNSTABLE', 'the file became shorter while it was read');
+    count += read;
+  }
+  return copyBuffer.subarray(0, size);
+}
+
+function isZero(bytes: Buffer, start: number, end: number): boolean {
+  // Most pages with content say so in their first or last byte, without a call into memcmp.
+  if (bytes[start] !== 0 || bytes[end - 1] !== 0) return false;
+  return bytes.compare(zeros, 0, end - start, start, end) === 0;
+}
+
+const zeros = Buffer.alloc(holeUnit);
