@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { ReplicaError } from '../errors.ts';
 import { blockIdSize, blockSizeMax } from '../limits.ts';
+import { GrowingBuffer } from './growing-buffer.ts';
 import { KeyTable } from './key-table.ts';
 
 const recordSize = 2 + blockIdSize;
@@ -83,46 +84,29 @@ export class BlockList {
 
 /** Collects blocks; reusable after build(). */
 export class BlockListBuilder {
-  #packed = Buffer.allocUnsafeSlow(256 * recordSize);
-  #size = 0;
+  readonly #packed = new GrowingBuffer();
 
   /** `size` in bytes, 1 to blockSizeMax. */
   add(id: Buffer, size: number): void {
     assert(size >= 1 && size <= blockSizeMax && id.length === blockIdSize);
-    this.#reserve(recordSize);
-    this.#size = this.#packed.writeUInt16BE(size - 1, this.#size);
-    this.#packed.set(id, this.#size);
-    this.#size += blockIdSize;
+    this.#packed.appendUInt16BE(size - 1);
+    this.#packed.append(id);
   }
 
   /** Adds `count` blocks of `list` from block `from` on. */
   addRun(list: BlockList, run: { readonly from: number; readonly count: number }): void {
-    assert(run.from >= 0 && run.count >= 0 && run.from + run.count <= list.count);
-    this.#reserve(run.count * recordSize);
-    const start = run.from * recordSize;
-    list.packed.copy(this.#packed, this.#size, start, start + run.count * recordSize);
-    this.#size += run.count * recordSize;
+    const { from, count } = run;
+    assert(from >= 0 && count >= 0 && from + count <= list.count);
+    this.#packed.append(list.packed.subarray(from * recordSize, (from + count) * recordSize));
   }
 
   /** Everything added since the last build, which may be nothing. */
   build(): BlockList {
-    if (this.#size === 0) return BlockList.empty;
-    const list = BlockList.from(Buffer.from(this.#packed.subarray(0, this.#size)));
-    this.#size = 0;
-    return list;
+    return this.#packed.size === 0 ? BlockList.empty : BlockList.from(this.#packed.take());
   }
 
   /** Forgets what was added. */
   clear(): void {
-    this.#size = 0;
-  }
-
-  #reserve(byteCount: number): void {
-    if (this.#size + byteCount <= this.#packed.length) return;
-    const larger = Buffer.allocUnsafeSlow(
-      Math.max(this.#size + byteCount, this.#packed.length * 2),
-    );
-    this.#packed.copy(larger, 0, 0, this.#size);
-    this.#packed = larger;
+    this.#packed.clear();
   }
 }

@@ -6,6 +6,7 @@ import { blockSizeMax } from '../limits.ts';
 import { blockId, zeroBlockId } from './block-id.ts';
 import { type BlockList, BlockListBuilder } from './block-list.ts';
 import { type CheckHash, checkSize } from './check-hash.ts';
+import { GrowingBuffer } from './growing-buffer.ts';
 import type { Kernels } from './kernels.ts';
 import { KeyTable } from './key-table.ts';
 
@@ -49,8 +50,7 @@ export class ContentMatcher {
   #start = 0;
   #end = 0;
   readonly #list = new BlockListBuilder();
-  #checks = Buffer.allocUnsafeSlow(256 * checkSize);
-  #checksSize = 0;
+  readonly #checks = new GrowingBuffer();
 
   #basis: Basis | undefined;
   /** The block of the basis that should come next. */
@@ -78,7 +78,7 @@ export class ContentMatcher {
     this.#start = 0;
     this.#end = 0;
     this.#list.clear();
-    this.#checksSize = 0;
+    this.#checks.clear();
     this.#basis = basis;
     this.#next = 0;
     this.#isWalking = basis !== undefined;
@@ -115,8 +115,7 @@ export class ContentMatcher {
     this.#match(pieces, true);
     this.#endRun(pieces);
     assert(this.#start === this.#end);
-    const checks = Buffer.from(this.#checks.subarray(0, this.#checksSize));
-    return { pieces, list: this.#list.build(), checks };
+    return { pieces, list: this.#list.build(), checks: this.#checks.take() };
   }
 
   /** Goes on until all bytes are placed, or, unless `isLast`, more of them are needed. */
@@ -201,7 +200,7 @@ export class ContentMatcher {
     }
     this.#endRun(pieces);
     this.#list.add(id, bytes.length);
-    this.#addCheck(check);
+    this.#checks.append(check);
     pieces.push(isZero ? { kind: 'zero', id, size: bytes.length } : { kind: 'new', id, bytes });
     return false;
   }
@@ -226,17 +225,6 @@ export class ContentMatcher {
   #addOld(from: number, count: number): void {
     assert(this.#basis !== undefined);
     this.#list.addRun(this.#basis.list, { from, count });
-    this.#addCheck(this.#basis.checks.subarray(from * checkSize, (from + count) * checkSize));
-  }
-
-  #addCheck(checks: Buffer): void {
-    if (this.#checksSize + checks.length > this.#checks.length) {
-      const size = Math.max(this.#checksSize + checks.length, this.#checks.length * 2);
-      const larger = Buffer.allocUnsafeSlow(size);
-      this.#checks.copy(larger, 0, 0, this.#checksSize);
-      this.#checks = larger;
-    }
-    this.#checks.set(checks, this.#checksSize);
-    this.#checksSize += checks.length;
+    this.#checks.append(this.#basis.checks.subarray(from * checkSize, (from + count) * checkSize));
   }
 }

@@ -4,6 +4,8 @@
 /** Records looked at for one key: bounds the time on keys made to begin alike. */
 const stepsMax = 64;
 const keySize = 16;
+/** A table made for more records than this is not kept for much smaller ones. */
+const keptCount = 65536;
 
 export class KeyTable {
   #bytes: Buffer = Buffer.alloc(0);
@@ -17,7 +19,8 @@ export class KeyTable {
   build(bytes: Buffer, layout: { readonly stride: number; readonly offset: number }): void {
     const count = Math.floor(bytes.length / layout.stride);
     const size = 2 ** Math.ceil(Math.log2(Math.max(count, 16)));
-    if (this.#heads.length < size) {
+    const isWasteful = this.#heads.length > keptCount && this.#heads.length > 4 * size;
+    if (this.#heads.length < size || isWasteful) {
       this.#heads = new Int32Array(size);
       this.#next = new Int32Array(size);
     }

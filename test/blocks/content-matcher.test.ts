@@ -184,6 +184,22 @@ t.test('every size around the bounds, grown and shrunk by one', t => {
   t.end();
 });
 
+t.test('an append is seen even if a read ends where the basis did', t => {
+  const matcher = matcherWith(small, 131_072);
+  for (let seed = 1; seed <= 300; seed++) {
+    const content = sampleContent(seededRandom(seed), 3000);
+    const old = content.subarray(0, 600 + randomInteger(seededRandom(seed), 2000));
+    const result = match(matcher, content, {
+      basis: match(matcher, old),
+      readSize: () => old.length,
+    });
+    const wrong = fault(result, content, { bounds: small, base: blocksOf(old, small) });
+    if (wrong) throw new Error(`${wrong}: seed ${seed}`);
+  }
+  t.pass('300 seeds');
+  t.end();
+});
+
 t.test('an empty file has no piece and no block, with and without a basis', t => {
   const matcher = matcherWith(blockBounds, 131_072);
   const empty = Buffer.alloc(0);
