@@ -68,3 +68,7 @@ export const inlineFileSize = 256 * 1024;
 export const trustAfterMs = 2000;
 /** Changes found and not yet durable: bounds the sender's memory; the scan finds the rest again. */
 export const queuedChangesMax = 20_000;
+/** Live connections of one key: a sender has one, and half-open ones die within deadAfterMs. */
+export const connectionsPerKeyMax = 16;
+/** A refused stranger is reported at most once in this time: the log cannot be flooded. */
+export const strangerReportMs = 10_000;
