@@ -2,7 +2,7 @@
 //
 // A key file that others could read or have written is refused: its keys are no secret any more.
 import assert from 'node:assert/strict';
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import {
   closeSync,
   constants,
@@ -64,15 +64,6 @@ export function parsePairing(text: string): Key {
     secret.toString('base64url') === secretText;
   if (!isExact) throw new ReplicaError('ERR_AUTH', 'the pairing string is damaged: copy it again');
   return { id, secret };
-}
-
-/** Six characters of a digest that tell two secrets of one id apart, for people to compare. */
-export function keyFingerprint(key: Key): string {
-  return createHash('sha256')
-    .update('replica/1 fingerprint')
-    .update(key.secret)
-    .digest('hex')
-    .slice(0, 6);
 }
 
 /**
