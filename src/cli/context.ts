@@ -6,10 +6,12 @@ export interface CliContext extends BaseContext {
   readonly cwd: string;
   readonly home: string;
   readonly hostname: string;
-  /** Undefined where the system has no user ids. */
+  /** The effective user; undefined where the system has no user ids. */
   readonly uid: number | undefined;
   /** Aborted by SIGINT and SIGTERM. */
   readonly signal: AbortSignal;
+  /** A thread hangs in a system call and could not be ended: the process must not wait for it. */
+  readonly onHungThread: () => void;
   /** Calls `handler` at each SIGHUP, until the returned function is called. */
   readonly onHangup: (handler: () => void) => () => void;
 }

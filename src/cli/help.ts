@@ -7,7 +7,10 @@ const width = 80;
 
 /** `replica --help`: every command with its line. */
 export function formatOverview(definitions: readonly Definition[], exitCodes: ExitCodes): string {
-  const lines = definitions.map(one => `  ${one.usage}\n      ${oneLine(one.description)}`);
+  const lines = definitions.map(one => {
+    const description = wrap(oneLine(one.description), width - 6).join('\n      ');
+    return `  ${one.usage}\n      ${description}`;
+  });
   return [
     'replica keeps a copy of a directory tree true to its source, by polling.\n',
     lines.join('\n'),

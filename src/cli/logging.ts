@@ -7,6 +7,7 @@ import { pino } from 'pino';
 import pretty from 'pino-pretty';
 import { ReplicaError, systemCode } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { plainLine } from './plain-line.ts';
 
 export interface LogOptions {
   readonly stderr: Writable;
@@ -57,6 +58,7 @@ function prettyStream(options: LogOptions): { write(line: string): unknown } {
     translateTime: 'SYS:HH:MM:ss',
     // Messages are whole sentences; their fields are for programs.
     hideObject: true,
+    messageFormat: (fields, key) => plainLine(String(fields[key] ?? '')),
     ignore: 'pid,hostname',
     destination: options.stderr,
     sync: true,

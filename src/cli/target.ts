@@ -1,7 +1,8 @@
 // What follows the source on `replica push`: a host to dial, or a folder on this machine. Pure.
-import { isIPv4, isIPv6 } from 'node:net';
+import { isIP, isIPv6 } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { ReplicaError } from '../errors.ts';
+import { isLoopbackAddress } from '../net/address.ts';
 
 export const defaultPort = 7375;
 
@@ -59,17 +60,11 @@ export function parsePort(text: string): number | undefined {
   return port <= 65_535 ? port : undefined;
 }
 
-/** `HOST:PORT`, IPv6 in brackets. */
-export function formatHostPort(host: string, port: number): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-}
-
 /** True for names and addresses that cannot leave this machine. */
 export function isLoopbackHost(host: string): boolean {
   const name = host.toLowerCase();
   if (name === 'localhost' || name.endsWith('.localhost')) return true;
-  if (isIPv4(name)) return name.startsWith('127.');
-  return isIPv6(name) && /^(?:0*:)*:?0*1$/.test(name);
+  return isIP(name) !== 0 && isLoopbackAddress(name);
 }
 
 function isHostName(text: string): boolean {

@@ -3,8 +3,8 @@ import { createHash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
 import { ReplicaError, systemCode } from '../errors.ts';
+import { formatAddress } from '../net/address.ts';
 import type { CliContext } from './context.ts';
-import { formatHostPort } from './target.ts';
 
 export interface UserFolders {
   /** $XDG_CONFIG_HOME/replica */
@@ -32,7 +32,7 @@ export function userFolders(context: Pick<CliContext, 'env' | 'home'>): UserFold
 export function pairedKeyFile(folders: UserFolders, host: string, port: number): string {
   return join(
     folders.pairedKeys,
-    `${encodeURIComponent(formatHostPort(host.toLowerCase(), port))}.key`,
+    `${encodeURIComponent(formatAddress(host.toLowerCase(), port))}.key`,
   );
 }
 

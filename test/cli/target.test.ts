@@ -1,12 +1,7 @@
 import t from 'tap';
-import {
-  formatHostPort,
-  isLoopbackHost,
-  parseHostPort,
-  parsePort,
-  parseTarget,
-} from '../../src/cli/target.ts';
+import { isLoopbackHost, parseHostPort, parsePort, parseTarget } from '../../src/cli/target.ts';
 import { ReplicaError } from '../../src/errors.ts';
+import { formatAddress } from '../../src/net/address.ts';
 
 t.test('reads hosts and paths', async t => {
   const rows: [string, unknown][] = [
@@ -69,8 +64,8 @@ t.test('ports are whole numbers from 0 to 65535', async t => {
 });
 
 t.test('prints IPv6 in brackets', async t => {
-  t.equal(formatHostPort('::', 1), '[::]:1');
-  t.equal(formatHostPort('host', 1), 'host:1');
+  t.equal(formatAddress('::', 1), '[::]:1');
+  t.equal(formatAddress('host', 1), 'host:1');
 });
 
 t.test('knows addresses that cannot leave the machine', async t => {

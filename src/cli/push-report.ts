@@ -1,0 +1,131 @@
+// What a sender says, as lines for people and fields for programs.
+import type { Writable } from 'node:stream';
+import type { Log } from '../log.ts';
+import type { SenderEvent, SenderOutcome } from '../sender/events.ts';
+import { printable } from '../snapshot/name.ts';
+import { formatDuration } from './duration.ts';
+import { ExitCode } from './exit-code.ts';
+import { plainLine } from './plain-line.ts';
+
+export interface ReportTo {
+  readonly log: Log;
+  readonly stdout: Writable;
+}
+
+export function reportEvent(event: SenderEvent, { log, stdout }: ReportTo): void {
+  switch (event.kind) {
+    case 'connected':
+      log.info({ peer: event.peer }, `connected to ${event.peer}`);
+      return;
+    case 'disconnected':
+      log.warn(
+        { code: event.error.code, retryInMs: Math.round(event.retryInMs) },
+        `${event.error.message}; trying again in ${formatDuration(event.retryInMs)}`,
+      );
+      return;
+    case 'reconciling':
+      log.info(
+        { entries: event.entries },
+        `comparing with the ${count(event.entries, 'entry', 'entries')} of the replica`,
+      );
+      return;
+    case 'state':
+      log.warn({}, event.message);
+      return;
+    case 'lost':
+      log.warn(
+        { count: event.count },
+        `${count(event.count, 'entry', 'entries')} changed at the destination; putting them right`,
+      );
+      return;
+    case 'commit': {
+      const { operations, bytesSent, bytesReused, ms } = event;
+      log.info(
+        { commit: Number(event.commit), operations, bytesSent, bytesReused, ms },
+        `commit ${event.commit}: ${count(operations, 'operation')}, ${formatBytes(bytesSent)} sent, ` +
+          `${formatBytes(bytesReused)} reused, ${formatDuration(ms)}`,
+      );
+      return;
+    }
+    case 'problem': {
+      const { path, code, message } = event.problem;
+      log.warn({ path: printable(path), code }, `${printable(path)}: ${message}`);
+      return;
+    }
+    case 'held':
+      log.warn(
+        { count: event.count },
+        `${count(event.count, 'delete')} held: ${event.reason}; --accept-deletes releases them`,
+      );
+      return;
+    case 'released':
+      log.info({}, 'held deletes released');
+      return;
+    case 'source': {
+      const level = event.state === 'back' ? 'info' : 'warn';
+      log[level]({ state: event.state }, `source ${event.state}: ${event.reason}`);
+      return;
+    }
+    case 'operation':
+      stdout.write(`${plainLine(event.text)}\n`);
+      return;
+    case 'synced':
+      reportSynced(event.entries, event.special, log);
+      return;
+    case 'end':
+      reportEnd(event.outcome, log);
+  }
+}
+
+function reportSynced(entries: number, special: number, log: Log): void {
+  const what = count(special, 'socket, pipe or device', 'sockets, pipes and devices');
+  const skipped = special > 0 ? `; skipped ${what}` : '';
+  log.info({ entries, special }, `in sync, ${count(entries, 'entry', 'entries')}${skipped}`);
+}
+
+/** Why a --once did not end equal. */
+function reportEnd(outcome: SenderOutcome, log: Log): void {
+  const { problems, vanished, held } = outcome;
+  if (problems > 0) {
+    log.warn({ problems }, `${count(problems, 'entry', 'entries')} not transferred`);
+  }
+  if (vanished > 0) {
+    log.warn({ vanished }, `${count(vanished, 'entry', 'entries')} vanished while being read`);
+  }
+  if (held > 0) log.warn({ held }, `${count(held, 'delete')} held`);
+}
+
+/**
+ * The exit code of an ended sender. A failure that ended it is thrown, so that it becomes the one
+ * line on stderr. A sender that runs until it is told to stop has done its work: 0.
+ */
+export function outcomeExitCode(
+  outcome: SenderOutcome,
+  options: { readonly once: boolean },
+): ExitCode {
+  if (outcome.error !== undefined) throw outcome.error;
+  if (!options.once) return ExitCode.Done;
+  if (outcome.interrupted && !outcome.inSync) return ExitCode.Interrupted;
+  if (outcome.problems > 0) return ExitCode.Partial;
+  if (outcome.held > 0) return ExitCode.Held;
+  if (outcome.vanished > 0) return ExitCode.Vanished;
+  return outcome.inSync ? ExitCode.Done : ExitCode.Partial;
+}
+
+/** '1 operation', '3 entries'. */
+function count(value: number, one: string, many = `${one}s`): string {
+  return `${value} ${value === 1 ? one : many}`;
+}
+
+/** Three digits at most: '0 B', '417 B', '1.21 MB'. */
+export function formatBytes(bytes: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  const digits = unit === 0 || value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2;
+  return `${value.toFixed(digits)} ${units[unit] ?? ''}`;
+}

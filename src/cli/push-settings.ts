@@ -1,0 +1,127 @@
+// What `replica push` was asked for, checked. Nothing here touches the source or the network.
+import { readFileSync } from 'node:fs';
+import { relative, resolve, sep } from 'node:path';
+import { ReplicaError, systemCode } from '../errors.ts';
+import type { SenderOptions } from '../sender/sender.ts';
+import { isInside } from './checks.ts';
+import { type Setting, type Settings, usage } from './settings.ts';
+
+export const intervalBounds = { fallback: '500ms', min: 10, max: 86_400_000 };
+export const timeoutBounds = { fallback: '30s', min: 100, max: 86_400_000 };
+
+export type PushSettings = Pick<
+  SenderOptions,
+  | 'intervalMs'
+  | 'once'
+  | 'dryRun'
+  | 'paths'
+  | 'exclude'
+  | 'deleteExcluded'
+  | 'delete'
+  | 'maxDelete'
+  | 'acceptDeletes'
+  | 'checksum'
+  | 'timeoutMs'
+  | 'takeOver'
+>;
+
+export interface GivenPushFlags {
+  readonly interval: string | undefined;
+  readonly once: boolean | undefined;
+  readonly dryRun: boolean | undefined;
+  readonly subPaths: readonly string[] | undefined;
+  readonly exclude: readonly string[] | undefined;
+  readonly excludeFrom: readonly string[] | undefined;
+  readonly deleteExcluded: boolean | undefined;
+  readonly noDelete: boolean | undefined;
+  readonly maxDelete: string | undefined;
+  readonly acceptDeletes: boolean | undefined;
+  readonly checksum: boolean | undefined;
+  readonly timeout: string | undefined;
+  readonly takeOver: boolean | undefined;
+}
+
+/** Throws ERR_USAGE for a value that makes no sense, ERR_PATH for a file that is not there. */
+export function readPushSettings(
+  settings: Settings,
+  given: GivenPushFlags,
+  cwd: string,
+): PushSettings {
+  const dryRun = settings.switch('dry-run', given.dryRun);
+  const deletes = !settings.switch('no-delete', given.noDelete);
+  const deleteExcluded = settings.switch('delete-excluded', given.deleteExcluded);
+  if (deleteExcluded && !deletes) {
+    throw usage('--delete-excluded', 'contradicts --no-delete; give one of them');
+  }
+  const paths = settings.list('path', given.subPaths).map(subPath);
+  return {
+    intervalMs: settings.duration('interval', given.interval, intervalBounds),
+    // A dry run changes nothing, so there is nothing to wait for; parts are for one pass.
+    once: settings.switch('once', given.once) || dryRun || paths.length > 0,
+    dryRun,
+    paths,
+    // The last pattern that matches decides: what the command line says beats the files.
+    exclude: [
+      ...settings.list('exclude-from', given.excludeFrom).flatMap(file => readRules(file, cwd)),
+      ...settings.list('exclude', given.exclude),
+    ],
+    deleteExcluded,
+    delete: deletes,
+    maxDelete: readMaxDelete(settings.text('max-delete', given.maxDelete)),
+    acceptDeletes: settings.switch('accept-deletes', given.acceptDeletes),
+    checksum: settings.switch('checksum', given.checksum),
+    timeoutMs: settings.duration('timeout', given.timeout, timeoutBounds),
+    takeOver: settings.switch('take-over', given.takeOver),
+  };
+}
+
+/** `N` entries or `P%` of them. */
+export function readMaxDelete(setting: Setting<string> | undefined): SenderOptions['maxDelete'] {
+  if (setting === undefined) return { kind: 'percent', value: 50 };
+  const match = /^(\d{1,15})(%?)$/.exec(setting.value.trim());
+  const value = Number(match?.[1]);
+  if (!match || (match[2] === '%' && value > 100)) {
+    throw usage(setting.origin, `'${setting.value}' is neither a count nor a share up to 100%`);
+  }
+  return { kind: match[2] === '%' ? 'percent' : 'count', value };
+}
+
+/**
+ * Rules that keep our own state and log out of the replica where they lie in the source, as they
+ * do when a home directory is replicated: each commit would otherwise cause the next.
+ */
+export function ownFilesExclusions(source: string, files: readonly string[]): string[] {
+  return files
+    .filter(file => isInside(file, source))
+    .map(file => `/${escapePattern(relative(source, file).split(sep).join('/'))}`);
+}
+
+/** A path as a gitignore pattern that matches just it (gitignore(5), fnmatch(3)). */
+function escapePattern(path: string): string {
+  return path
+    .replace(/[\\*?[\]!#]/g, char => `\\${char}`)
+    .replace(/ +$/, end => end.replaceAll(' ', '\\ '));
+}
+
+/** A part of the source, without leading './' and trailing slashes. */
+function subPath(text: string): string {
+  const parts = text.split('/').filter(part => part !== '' && part !== '.');
+  if (text.startsWith('/') || parts.includes('..') || text.includes('\0')) {
+    throw usage('--path', `'${text}' must be a path below the source, such as docs/api`);
+  }
+  return parts.join('/');
+}
+
+function readRules(file: string, cwd: string): string[] {
+  const path = resolve(cwd, file);
+  try {
+    return readFileSync(path, 'utf8')
+      .split(/\r?\n/)
+      .filter(line => line !== '');
+  } catch (error) {
+    const code = systemCode(error) ?? 'unknown error';
+    throw new ReplicaError('ERR_PATH', `cannot read --exclude-from ${path} (${code})`, {
+      cause: error,
+    });
+  }
+}
