@@ -121,11 +121,11 @@ export class StagedFile {
    * Makes the content durable. After a failure the file must be built anew: the kernel marks the
    * lost pages clean, and a second fsync would report success (PostgreSQL's fsync lesson of 2018).
    */
-  sync(): void {
+  sync(fsync: (fd: number) => void = fs.fsyncSync): void {
     assert(!this.#closed);
     if (this.#syncError !== undefined) throw this.#syncError;
     try {
-      fs.fsyncSync(this.#fd);
+      fsync(this.#fd);
     } catch (error) {
       this.#syncError = error;
       throw error;
