@@ -33,9 +33,17 @@ export class Observed {
   readonly #inodes = new Map<string, InodePlace & { token: number }>();
   readonly #directories = new Map<NodeId, Place & { token: number }>();
   readonly #effects = new Map<number, readonly Effect[]>();
+  readonly #renames = new Set<number>();
+  readonly #displaced = new Map<NodeId, Known>();
   readonly #pauses = new Map<string, Pause>();
   /** When the content of a node not yet trusted is due for another look. */
   readonly #trustAtMs = new Map<NodeId, number>();
+  /**
+   * Renamed files: the rename went ahead on the word of inode and times, which a same-size edit with
+   * restored times would pass too. They are read before anything is called in sync.
+   */
+  readonly #unproven = new Map<NodeId, Place>();
+  readonly #looking = new Set<NodeId>();
   readonly #suspects = new Map<NodeId, Place>();
   #root: { token: number; entry: Entry } | undefined;
   #lastToken = 0;
@@ -49,6 +57,9 @@ export class Observed {
     this.#inodes.clear();
     this.#directories.clear();
     this.#effects.clear();
+    this.#renames.clear();
+    this.#displaced.clear();
+    this.#looking.clear();
     this.#root = undefined;
   }
 
@@ -117,13 +128,27 @@ export class Observed {
     return names.reverse().join('/');
   }
 
+  /** A node that lost its name to another one in this sweep. */
+  displaced(id: NodeId): Known | undefined {
+    return this.#displaced.get(id);
+  }
+
+  beginSweep(): void {
+    this.#displaced.clear();
+  }
+
   // -- handing out ------------------------------------------------------------------------------
 
   /** Puts names on top of the confirmed layer; returns the token that confirms or reverts them. */
-  queue(effects: readonly Effect[]): number {
+  queue(effects: readonly Effect[], isRename = false): number {
     const token = ++this.#lastToken;
     this.#effects.set(token, effects);
+    if (isRename) this.#renames.add(token);
     for (const { parent, name, known } of effects) {
+      const before = this.find(parent, name);
+      if (before !== undefined && known !== undefined && before.entry.id !== known.entry.id) {
+        this.#displaced.set(before.entry.id, before);
+      }
       let names = this.#names.get(parent);
       if (names === undefined) {
         names = new Map();
@@ -160,10 +185,12 @@ export class Observed {
     }
     this.#confirmed.apply(batch, rootEntry);
     for (const { effects, confirmation } of batch) {
+      const isRename = this.#renames.has(confirmation.token);
       this.#settle(confirmation.token);
       for (const { parent, name, known } of effects) {
         this.#pauses.delete(`${parent}/${name}`);
         if (known?.entry.kind !== 'file') continue;
+        if (isRename) this.#unproven.set(known.entry.id, { parent, name });
         if (confirmation.trusted === true) this.#trustAtMs.delete(known.entry.id);
         else this.#trustAtMs.set(known.entry.id, performance.now() + trustAfterMs);
       }
@@ -184,6 +211,7 @@ export class Observed {
   #settle(token: number): void {
     const effects = this.#effects.get(token) ?? [];
     this.#effects.delete(token);
+    this.#renames.delete(token);
     if (this.#root?.token === token) this.#root = undefined;
     for (const { parent, name, known } of effects) {
       const names = this.#names.get(parent);
@@ -224,22 +252,36 @@ export class Observed {
     return pause !== undefined && pause.untilMs > performance.now();
   }
 
-  /** Nodes whose content wants a second look by now, at most `limit`. */
+  /** Files to be looked at again before the sweep may be called quiet. */
+  get unprovenCount(): number {
+    return this.#unproven.size;
+  }
+
+  /** Nodes whose content wants a second look by now, at most `limit`, those unproven first. */
   dueForTrust(nowMs: number, limit: number): { id: NodeId; place: Place }[] {
     const due: { id: NodeId; place: Place }[] = [];
-    for (const { id, place } of this.#confirmed.recent(limit)) {
-      if ((this.#trustAtMs.get(id) ?? 0) > nowMs) continue;
-      this.#trustAtMs.set(id, nowMs + trustAfterMs);
-      due.push({ id, place });
+    for (const [id, place] of this.#unproven) {
+      if (due.length < limit && !this.#looking.has(id)) due.push({ id, place });
     }
+    for (const { id, place } of this.#confirmed.recent(limit)) {
+      if (due.length >= limit) break;
+      if (this.#looking.has(id) || (this.#trustAtMs.get(id) ?? 0) > nowMs) continue;
+      if (!this.#unproven.has(id)) due.push({ id, place });
+    }
+    for (const { id } of due) this.#looking.add(id);
     return due;
   }
 
-  /** A second look found other content under the same times: the file is to be sent again. */
-  suspect(id: NodeId, place: Place): void {
-    this.#suspects.set(id, place);
+  /** The look is over; `isSame`: the content is what was sent, undefined: it could not be read. */
+  looked(id: NodeId, isSame: boolean | undefined, place: Place): void {
+    this.#looking.delete(id);
+    this.#unproven.delete(id);
+    if (isSame === true) this.trust(id);
+    else this.#trustAtMs.set(id, performance.now() + trustAfterMs);
+    if (isSame === false) this.#suspects.set(id, place);
   }
 
+  /** Files whose content is another one under the same times: they are to be sent again. */
   takeSuspects(): { id: NodeId; place: Place }[] {
     const suspects = [...this.#suspects].map(([id, place]) => ({ id, place }));
     this.#suspects.clear();
@@ -249,6 +291,8 @@ export class Observed {
   /** The node's content was seen unchanged by two looks, or there is nothing to look at. */
   trust(id: NodeId): void {
     this.#trustAtMs.delete(id);
+    this.#unproven.delete(id);
+    this.#looking.delete(id);
     this.#confirmed.trust(id);
   }
 }

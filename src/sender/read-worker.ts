@@ -51,7 +51,10 @@ class Reader {
     let file: SourceFile | undefined;
     try {
       file = SourceFile.open(this.#root, request.path, request.expected);
-      if (file === undefined) return packer.end({ status: 'unstable', readMs }, undefined);
+      if (file === undefined) {
+        packer.end({ status: 'unstable', readMs }, undefined);
+        return;
+      }
       this.#matcher.begin(request.basis && toBasis(request.basis));
       while (step(file, this.#matcher, packer));
       const { pieces, list, checks } = this.#matcher.finish();

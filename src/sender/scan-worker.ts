@@ -92,14 +92,18 @@ const methods = {
     if (outcome.reversals.length > 0) observed.revert(outcome.reversals);
   },
 
-  /** Results of second looks. */
-  looked(results: {
-    trusted: readonly NodeId[];
-    suspect: readonly { id: NodeId; parent: NodeId; name: Name }[];
-  }): void {
-    const { observed } = opened();
-    for (const id of results.trusted) observed.trust(id);
-    for (const { id, parent, name } of results.suspect) observed.suspect(id, { parent, name });
+  /** Results of second looks; isSame is undefined when the file could not be read. */
+  looked(
+    results: readonly {
+      id: NodeId;
+      isSame: boolean | undefined;
+      parent: NodeId;
+      name: Name;
+    }[],
+  ): void {
+    for (const { id, isSame, parent, name } of results) {
+      opened().observed.looked(id, isSame, { parent, name });
+    }
   },
 
   lost: (entries: readonly { parent: NodeId; name: Name; id: NodeId }[]): void =>

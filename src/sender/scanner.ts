@@ -4,7 +4,7 @@
 import { performance } from 'node:perf_hooks';
 import { type Problem, systemCode } from '../errors.ts';
 import { depthMax, trustAfterMs } from '../limits.ts';
-import { diff } from '../snapshot/diff.ts';
+import { diff, sameSeen } from '../snapshot/diff.ts';
 import { type Entry, type NodeId, noStamp, rootId } from '../snapshot/entry.ts';
 import { isSameTree, judge, type MaxDelete } from '../snapshot/guard.ts';
 import { IgnoreRules, ignoreFileName } from '../snapshot/ignore.ts';
@@ -139,6 +139,7 @@ export class Scanner {
     const begunMs = performance.now();
     this.#gone = [];
     this.#sweepNodes.clear();
+    this.#observed.beginSweep();
     this.#counts = { directories: 0, entries: 0, special: 0, changes: 0, deferred: 0, problems: 0 };
     const root = this.#openRoot();
     if ('reason' in root) return this.#summary({ kind: 'gone', reason: root.reason }, begunMs);
@@ -153,6 +154,7 @@ export class Scanner {
       yield;
     }
     const held = this.#release(root.emptied);
+    this.#counts.deferred += this.#observed.unprovenCount;
     return this.#summary({ kind: 'ok' }, begunMs, held);
   }
 
@@ -250,7 +252,7 @@ export class Scanner {
             this.#created(folder, difference.seen, undefined);
             break;
           case 'changed':
-            this.#changed(folder, difference.seen, difference.known);
+            this.#updated(folder, difference.seen);
             break;
           case 'gone':
             if (listing.unreadable.has(difference.known.name)) break;
@@ -413,10 +415,11 @@ export class Scanner {
     const from = this.#observed.placeOfInode(seen.ino, seen.birthtimeNs);
     if (from === undefined) return undefined;
     if (from.parent === folder.id && from.name === seen.name) return undefined;
-    const known = this.#observed.find(from.parent, from.name);
-    if (known === undefined || known.entry.id !== from.id || known.entry.kind !== seen.kind) {
-      return undefined;
-    }
+    let known = this.#observed.find(from.parent, from.name);
+    const isDisplaced = known?.entry.id !== from.id;
+    // In a swap the other rename took the node's name; until the commit ends it can be claimed.
+    if (isDisplaced) known = this.#observed.displaced(from.id);
+    if (known === undefined || known.entry.kind !== seen.kind) return undefined;
     const fromFolder = this.#observed.pathOf(from.parent);
     if (fromFolder === undefined) return undefined;
     const fromPath = below(fromFolder, from.name);
@@ -434,10 +437,9 @@ export class Scanner {
       ? entryOf(seen, { id: from.id, version: before.version, target: '' })
       : before;
     const moved: Known = { name: seen.name, entry, nlink: seen.nlink };
-    const token = this.#observed.queue([
-      { parent: from.parent, name: from.name, known: undefined },
-      { parent: folder.id, name: seen.name, known: moved },
-    ]);
+    const arrives = { parent: folder.id, name: seen.name, known: moved };
+    const leaves = { parent: from.parent, name: from.name, known: undefined };
+    const token = this.#observed.queue(isDisplaced ? [arrives] : [leaves, arrives], true);
     this.#hand({
       kind: 'rename',
       token,
@@ -473,6 +475,13 @@ export class Scanner {
     const token = this.#observed.queue([{ parent: folder.id, name: seen.name, known: link }]);
     const isNew = this.#confirmed.find(folder.id, seen.name) === undefined;
     this.#hand({ kind: 'hardlink', token, path, parent: folder.id, name: seen.name, entry, isNew });
+  }
+
+  /** Another entry of the same kind than was known; a rename handed out meanwhile may have taken it. */
+  #updated(folder: Folder, seen: Seen): void {
+    const known = this.#observed.find(folder.id, seen.name);
+    if (known === undefined) this.#created(folder, seen, undefined);
+    else if (!sameSeen(known, seen)) this.#changed(folder, seen, known);
   }
 
   #changed(folder: Folder, seen: Seen, known: Known): void {
@@ -577,7 +586,10 @@ export class Scanner {
         this.#observed.trust(id);
         continue;
       }
-      if (this.#observed.isPending(place.parent, place.name)) continue;
+      if (this.#observed.isPending(place.parent, place.name)) {
+        this.#observed.looked(id, undefined, place);
+        continue;
+      }
       this.#look(below(folder, place.name), place, known);
     }
   }

@@ -339,10 +339,13 @@ export class Sender {
 
   async #untilIdle(transfer: Transfer): Promise<void> {
     const { signal } = this.#options;
+    let onAbort = (): void => {};
     const aborted = new Promise<void>(resolve => {
-      signal.addEventListener('abort', () => resolve(), { once: true });
+      onAbort = resolve;
+      signal.addEventListener('abort', onAbort);
     });
     await Promise.race([transfer.idle(), aborted]);
+    signal.removeEventListener('abort', onAbort);
   }
 
   #finishOnce(transfer: Transfer, summary: SweepSummary): boolean {

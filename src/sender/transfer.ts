@@ -15,7 +15,6 @@ import {
 } from '../limits.ts';
 import type { Connection } from '../net/connection.ts';
 import type { NodeId } from '../snapshot/entry.ts';
-import type { Name } from '../snapshot/name.ts';
 import { type Message, MessageType, type Operation, type Piece } from '../wire/messages.ts';
 import type { WorkerCalls } from './calls.ts';
 import type { Reversal } from './change.ts';
@@ -440,16 +439,17 @@ export class Transfer {
   async #looked(
     looked: readonly { change: SentFile; content: FileContent | undefined }[],
   ): Promise<void> {
-    const trusted: NodeId[] = [];
-    const suspect: { id: NodeId; parent: NodeId; name: Name }[] = [];
-    for (const { change, content } of looked) {
-      // A file that is another one by now is found by the scan.
-      if (content?.head.status !== 'read') continue;
+    const results = looked.map(({ change, content }) => {
       const { entry, parent, name } = change;
-      if (isSameList(change, content)) trusted.push(entry.id);
-      else suspect.push({ id: entry.id, parent, name });
-    }
-    await this.#options.scanner.call('looked', { trusted, suspect });
+      const isRead = content?.head.status === 'read';
+      return {
+        id: entry.id,
+        parent,
+        name,
+        isSame: isRead ? isSameList(change, content) : undefined,
+      };
+    });
+    await this.#options.scanner.call('looked', results);
   }
 
   // -- the lane of large files ------------------------------------------------------------------
@@ -475,6 +475,7 @@ export class Transfer {
       if (packed.last) return this.#looked([{ change, content }]);
       if (this.#isStopping) return reader.call('abandon', undefined);
     }
+    await this.#looked([{ change, content: undefined }]);
   }
 
   async #sendLarge(change: SentFile): Promise<void> {

@@ -89,7 +89,7 @@ function transfer(
 }
 
 t.test('a model fed with the changes of random programs equals the tree', async t => {
-  const seeds = Number(process.env['SEEDS'] ?? 12);
+  const seeds = Number(process.env.SEEDS ?? 12);
   for (let seed = 1; seed <= seeds; seed++) {
     await t.test(`seed ${seed}`, async t => {
       const random = seededRandom(seed);
