@@ -18,8 +18,13 @@ export interface ReadRequest {
 
 /** Bytes of new content in one part of a large file. */
 const partSize = 1024 * 1024;
-/** Pieces in one part: a file that is all copies makes parts too. */
+/** Pieces in one part. */
 const partPieces = 4096;
+/** Bytes read for one part: an unchanged file makes parts too, so that small files get their turn. */
+const partReadSize = 32 * 1024 * 1024;
+
+/** What one step reads at most. */
+const matcherBufferSize = 1024 * 1024;
 
 class Reader {
   readonly #root: string;
@@ -90,7 +95,13 @@ class Reader {
     const head = { readMs: this.#readMs };
     let last = false;
     try {
-      while (packer.dataSize < partSize && packer.pieceCount < partPieces) {
+      let readSize = 0;
+      while (
+        packer.dataSize < partSize &&
+        packer.pieceCount < partPieces &&
+        readSize < partReadSize
+      ) {
+        readSize += matcherBufferSize;
         if (step(file, this.#largeMatcher, packer)) continue;
         const { pieces, list, checks } = this.#largeMatcher.finish();
         packer.add(pieces);

@@ -192,7 +192,7 @@ export class Transfer {
           confirmations.push(item.confirmation);
           if (item.operation.kind === 'file') this.#rawNodes.delete(item.operation.entry.id);
         } else reversals.push({ token: item.change.token, reason });
-        if (item.operation.kind === 'file') this.#largeNodes.delete(item.operation.entry.id);
+        if (item.change.kind === 'file') this.#largeNodes.delete(item.change.entry.id);
       }
       this.#options.events.put({
         kind: 'commit',
