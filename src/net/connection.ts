@@ -20,33 +20,34 @@ import {
   writeQueueBytesMax,
 } from '../limits.ts';
 import { decodeMessage, encodedSize, protocolMajor, protocolMinor } from '../wire/codec.ts';
-import { type Frame, FrameDecoder } from '../wire/frame-decoder.ts';
-import { type Failure, type Message, MessageType } from '../wire/messages.ts';
+import type { Frame } from '../wire/frame-decoder.ts';
+import { type Failure, type Hello, type Message, MessageType } from '../wire/messages.ts';
 import { PeerSession } from '../wire/session-state.ts';
 import { CreditMeter } from './credit-meter.ts';
+import { failureError } from './failure-error.ts';
+import { Inbox } from './inbox.ts';
+import { LinkClock, type LinkLimits } from './link-clock.ts';
 import { memoryDuplexPair } from './memory-duplex.ts';
 import { Outbox } from './outbox.ts';
+import { Waiters } from './waiters.ts';
 
-export interface Timings {
-  /** The Hello must be through by then (absolute, from the start). */
-  readonly helloMs: number;
-  /** Having sent nothing for this long, a side sends a Ping: its peer hears that it lives. */
-  readonly pingAfterMs: number;
-  /** A side that wants to read and hears nothing for this long gives the link up. */
-  readonly deadAfterMs: number;
-  /** A frame that began must be complete by then (absolute; not counted while nobody reads). */
-  readonly frameMs: number;
+export interface ConnectionLimits extends LinkLimits {
   readonly creditIdleMs: number;
   readonly closeLingerMs: number;
+  /** TLS records after which isWorn, and after which the connection breaks. */
+  readonly tlsRecordsWorn: number;
+  readonly tlsRecordsMax: number;
 }
 
-const defaultTimings: Timings = {
+const defaultLimits: ConnectionLimits = {
   helloMs: handshakeMs,
   pingAfterMs,
   deadAfterMs,
   frameMs,
   creditIdleMs,
   closeLingerMs,
+  tlsRecordsWorn,
+  tlsRecordsMax,
 };
 
 export interface ConnectionOptions {
@@ -57,16 +58,8 @@ export interface ConnectionOptions {
   readonly peerKeyId?: string | undefined;
   /** Closes the connection when it aborts. */
   readonly signal?: AbortSignal | undefined;
-  readonly timings?: Partial<Timings> | undefined;
+  readonly limits?: Partial<ConnectionLimits> | undefined;
 }
-
-interface Waiter {
-  readonly isOver: () => boolean;
-  readonly resolve: () => void;
-  readonly reject: (error: ReplicaError) => void;
-}
-
-const done = Promise.resolve();
 
 export class Connection {
   readonly peer: string;
@@ -77,36 +70,27 @@ export class Connection {
   readonly closed: Promise<void>;
 
   readonly #stream: Duplex;
-  readonly #timings: Timings;
+  readonly #limits: ConnectionLimits;
   readonly #outbox: Outbox;
-  readonly #decoder: FrameDecoder;
+  readonly #inbox: Inbox;
   readonly #session = new PeerSession();
   readonly #meter = new CreditMeter();
+  readonly #waiters = new Waiters();
+  readonly #clock: LinkClock;
   #settleGreeted: (isGreeted: boolean) => void = () => {};
 
   /** Why no more can be sent. */
   #failure: ReplicaError | undefined;
   #closing: Promise<void> | undefined;
-  #waiters: Waiter[] = [];
 
   #isConsumed = false;
-  #hasEnded = false;
+  /** The last message was yielded. */
   #isOver = false;
-  #frame: Frame | undefined;
-  #fault: unknown;
-  /** Set while the consumer waits for bytes. */
-  #wake: (() => void) | undefined;
-  #bytesReceived = 0;
+  #peerRole: Hello['role'] | undefined;
   #handledBytes = 0;
   #creditedBytes = 0;
   #pongToken: bigint | undefined;
 
-  readonly #startedAt = performance.now();
-  #isGreeted = false;
-  #lastSentAt = this.#startedAt;
-  #lastHeardAt = this.#startedAt;
-  #frameSince: number | undefined;
-  #isSuspect = false;
   #watchTimer: NodeJS.Timeout | undefined;
   #creditTimer: NodeJS.Timeout | undefined;
 
@@ -119,12 +103,11 @@ export class Connection {
     this.peer = options.peer;
     this.peerKeyId = options.peerKeyId;
     this.#stream = stream;
-    this.#timings = { ...defaultTimings, ...options.timings };
-    this.#outbox = new Outbox(stream, {
-      checksum: options.checksum,
-      onWritten: () => this.#onWritten(),
-    });
-    this.#decoder = new FrameDecoder(options);
+    this.#limits = { ...defaultLimits, ...options.limits };
+    this.#clock = new LinkClock(this.#limits, performance.now());
+    const { checksum } = options;
+    this.#outbox = new Outbox(stream, { checksum, onWritten: () => this.#onWritten() });
+    this.#inbox = new Inbox(stream, { checksum, clock: this.#clock });
     this.greeted = new Promise(resolve => {
       this.#settleGreeted = resolve;
     });
@@ -134,17 +117,14 @@ export class Connection {
         resolve();
       });
     });
-    stream.on('data', (chunk: Buffer) => this.#onData(chunk));
-    stream.pause();
-    stream.once('end', () => this.#onEnd());
     stream.on('error', error => this.#break(this.#lost(error)));
     this.#followSignal(options.signal);
     this.#watch();
   }
 
-  /** Sent and not yet credited by the peer, in bytes of payload. */
+  /** Sent and not yet credited, in bytes of payload; 0 to a sender, which gives no credit. */
   get inFlightBytes(): number {
-    return this.#meter.inFlightBytes;
+    return this.#peerRole === 'receiver' ? this.#meter.inFlightBytes : 0;
   }
 
   /** Smoothed rate at which the peer handles what is sent, while there is something; 0: unknown. */
@@ -158,31 +138,31 @@ export class Connection {
   }
 
   get bytesReceived(): number {
-    return this.#bytesReceived;
+    return this.#inbox.bytes;
   }
 
   /** True when the key has encrypted 64 GiB: reconnect where it suits; it breaks at 256 GiB. */
   get isWorn(): boolean {
-    return this.#outbox.records >= tlsRecordsWorn;
+    return this.#outbox.records >= this.#limits.tlsRecordsWorn;
   }
 
   /**
    * Queues a copy of `message`, in order; its Buffers may change as soon as this returns. Resolves
-   * when more may be sent; rejects with why the connection broke or was closed. A consumer of
-   * messages() that awaits send() while the peer does the same can wait forever once both windows
-   * are full: answer large requests from a second task.
+   * when more may be sent; rejects with why the connection broke or was closed. A sender's consumer
+   * of messages() must not wait for it: credit comes by that way.
    */
   send(message: Message): Promise<void> {
     if (this.#failure) return Promise.reject(this.#failure);
     if (this.#closing) return Promise.reject(this.#closedError());
     this.#add(message);
-    if (this.#hasRoom()) return done;
-    return this.#until(() => this.#hasRoom());
+    return this.#waiters.until(() => this.#hasRoom());
   }
 
   /** Resolves when at most `inFlightMax` bytes are sent and not yet credited. */
   waitForCredit(inFlightMax: number): Promise<void> {
-    return this.#until(() => this.#meter.inFlightBytes <= inFlightMax);
+    if (this.#failure) return Promise.reject(this.#failure);
+    if (this.#closing) return Promise.reject(this.#closedError());
+    return this.#waiters.until(() => this.inFlightBytes <= inFlightMax);
   }
 
   /** Writes what was sent now rather than at the end of this turn of the event loop. */
@@ -192,9 +172,9 @@ export class Connection {
 
   /** The peer is accepted: longer payloads are allowed and the Hello's deadline is over. */
   setPayloadLimit(max: number): void {
-    this.#decoder.setPayloadSizeMax(max);
+    this.#inbox.setPayloadSizeMax(max);
     if (max <= helloPayloadSizeMax) return;
-    this.#isGreeted = true;
+    this.#clock.greet();
     this.#settleGreeted(true);
   }
 
@@ -231,15 +211,15 @@ export class Connection {
   }
 
   async #shut(failure: Omit<Failure, 'type'> | undefined): Promise<void> {
-    if (failure && !this.#failure) this.#add({ type: MessageType.Failure, ...failure });
+    if (failure && !this.#stream.destroyed) this.#add({ type: MessageType.Failure, ...failure });
     this.#outbox.flush();
     this.#settle(this.#failure ?? this.#closedError());
     if (this.#stream.destroyed) return this.closed;
     this.#stream.end();
     // Unread bytes at the time of closing would make the system reset the link, and the peer might
     // lose the Failure.
-    this.#stream.resume();
-    const timer = setTimeout(() => this.#stream.destroy(), this.#timings.closeLingerMs);
+    this.#inbox.discard();
+    const timer = setTimeout(() => this.#stream.destroy(), this.#limits.closeLingerMs);
     await this.closed;
     clearTimeout(timer);
   }
@@ -249,10 +229,8 @@ export class Connection {
     clearTimeout(this.#watchTimer);
     clearTimeout(this.#creditTimer);
     this.#settleGreeted(false);
-    const waiters = this.#waiters;
-    this.#waiters = [];
-    for (const waiter of waiters) waiter.reject(error);
-    this.#wakeConsumer();
+    this.#waiters.rejectAll(error);
+    this.#inbox.wake();
   }
 
   /** The link cannot be used any more. */
@@ -285,37 +263,18 @@ export class Connection {
   #add(message: Message): void {
     if (!isControl(message.type)) this.#meter.sent(encodedSize(message), performance.now());
     this.#outbox.add(message);
-    this.#lastSentAt = performance.now();
-    if (this.#outbox.records < tlsRecordsMax) return;
+    this.#clock.sent(performance.now());
+    if (this.#outbox.records < this.#limits.tlsRecordsMax) return;
     this.#break(new ReplicaError('ERR_SOCKET', `connection to ${this.peer} used its key up`));
   }
 
   #hasRoom(): boolean {
-    return (
-      this.#outbox.queuedBytes <= writeQueueBytesMax && this.#meter.inFlightBytes <= windowBytesMax
-    );
-  }
-
-  #until(isOver: () => boolean): Promise<void> {
-    if (this.#failure) return Promise.reject(this.#failure);
-    if (this.#closing) return Promise.reject(this.#closedError());
-    if (isOver()) return done;
-    return new Promise((resolve, reject) => this.#waiters.push({ isOver, resolve, reject }));
+    return this.#outbox.queuedBytes <= writeQueueBytesMax && this.inFlightBytes <= windowBytesMax;
   }
 
   #onWritten(): void {
     this.#answerPing();
-    this.#releaseWaiters();
-  }
-
-  #releaseWaiters(): void {
-    if (this.#waiters.length === 0) return;
-    const waiting: Waiter[] = [];
-    for (const waiter of this.#waiters) {
-      if (waiter.isOver()) waiter.resolve();
-      else waiting.push(waiter);
-    }
-    this.#waiters = waiting;
+    this.#waiters.release();
   }
 
   /** One Pong at a time, the newest, and only while the peer takes them: a flood is not queued. */
@@ -329,67 +288,24 @@ export class Connection {
 
   // Receiving
 
-  #onData(chunk: Buffer): void {
-    if (this.#closing) return;
-    this.#bytesReceived += chunk.length;
-    this.#lastHeardAt = performance.now();
-    this.#isSuspect = false;
-    this.#decoder.push(chunk);
-    if (!this.#wake) {
-      this.#stream.pause();
-      return;
-    }
-    this.#decode();
-    if (this.#frame || this.#fault) this.#wakeConsumer();
-  }
-
-  #onEnd(): void {
-    this.#hasEnded = true;
-    this.#wakeConsumer();
-  }
-
-  #wakeConsumer(): void {
-    const wake = this.#wake;
-    this.#wake = undefined;
-    wake?.();
-  }
-
-  /** Completes #frame or #fault if there are bytes enough. */
-  #decode(): void {
-    if (this.#frame || this.#fault) return;
-    try {
-      this.#frame = this.#decoder.next();
-    } catch (error) {
-      this.#fault = error;
-    }
-    if (this.#frame || !this.#decoder.isPartial) this.#frameSince = undefined;
-    else this.#frameSince ??= performance.now();
-  }
-
   /** The next frame if it is there; undefined also when there will be none. */
   #takeFrame(): Frame | undefined {
     if (this.#isOver || this.#closing) return undefined;
-    this.#decode();
-    const frame = this.#frame;
-    this.#frame = undefined;
-    if (!frame && this.#fault) throw this.#breach(this.#fault);
-    return frame;
+    try {
+      return this.#inbox.take();
+    } catch (error) {
+      throw this.#breach(error);
+    }
   }
 
   /** The next frame, or undefined when the peer or this side ended the connection. */
   async #waitForFrame(): Promise<Frame | undefined> {
     for (;;) {
       if (this.#isOver || this.#closing) return undefined;
-      if (this.#hasEnded) return this.#finish();
+      if (this.#inbox.hasEnded) return this.#finish();
       if (this.#failure) throw this.#failure;
       this.#creditWhenIdle();
-      this.#frameSince = this.#decoder.isPartial ? performance.now() : undefined;
-      this.#lastHeardAt = performance.now();
-      this.#isSuspect = false;
-      await new Promise<void>(resolve => {
-        this.#wake = resolve;
-        this.#stream.resume();
-      });
+      await this.#inbox.more();
       const frame = this.#takeFrame();
       if (frame) return frame;
     }
@@ -397,7 +313,7 @@ export class Connection {
 
   #finish(): undefined {
     this.#isOver = true;
-    if (!this.#decoder.isPartial) return undefined;
+    if (!this.#inbox.isPartial) return undefined;
     throw new ReplicaError('ERR_SOCKET', `${this.peer} ended the connection within a frame`);
   }
 
@@ -416,7 +332,7 @@ export class Connection {
     }
     switch (message.type) {
       case MessageType.Credit:
-        this.#releaseWaiters();
+        this.#waiters.release();
         return undefined;
       case MessageType.Ping:
         this.#pongToken = message.token;
@@ -425,7 +341,8 @@ export class Connection {
       case MessageType.Pong:
         return undefined;
       case MessageType.Hello:
-        if (message.major !== protocolMajor) throw this.#refuseVersion(message);
+        if (message.major !== protocolMajor) throw this.#breach(otherVersion(message), 'version');
+        this.#peerRole = message.role;
         return message;
       case MessageType.Failure:
         this.#isOver = true;
@@ -438,22 +355,15 @@ export class Connection {
   }
 
   /** The peer broke the protocol: it is told, and the connection ends. A bug of ours ends it too. */
-  #breach(error: unknown): unknown {
-    const isPeers = error instanceof ReplicaError;
-    const message = isPeers ? error.message : 'internal error';
-    void this.close({ code: isPeers ? 'protocol' : 'bug', message });
+  #breach(error: unknown, code: Failure['code'] = 'protocol'): unknown {
+    const failure = error instanceof ReplicaError ? error : undefined;
+    this.#failure ??= failure;
+    void this.close(failure ? { code, message: failure.message } : bug);
     return error;
   }
 
-  #refuseVersion(hello: { readonly major: number; readonly minor: number }): ReplicaError {
-    const message =
-      `protocol version ${hello.major}.${hello.minor} at one end, ` +
-      `${protocolMajor}.${protocolMinor} at the other: install the same release of replica on both`;
-    void this.close({ code: 'version', message });
-    return new ReplicaError('ERR_PROTOCOL', message);
-  }
-
   #handled(size: number): void {
+    if (this.#peerRole !== 'sender') return;
     this.#handledBytes += size;
     if (this.#handledBytes - this.#creditedBytes >= creditStepBytes) this.#credit();
   }
@@ -468,77 +378,22 @@ export class Connection {
 
   #creditWhenIdle(): void {
     if (this.#handledBytes === this.#creditedBytes) return;
-    this.#creditTimer ??= setTimeout(() => this.#credit(), this.#timings.creditIdleMs);
+    this.#creditTimer ??= setTimeout(() => this.#credit(), this.#limits.creditIdleMs);
   }
 
-  // Deadlines
-
-  /** Checks what is overdue and comes back when the next thing may be. */
+  /** Looks at the clock and comes back when the next thing may be due. */
   #watch(): void {
     if (this.#failure || this.#closing) return;
-    const now = performance.now();
-    const error = this.#overdue(now);
-    if (error) {
-      this.#break(error);
+    const verdict = this.#clock.check(performance.now());
+    if (verdict.kind === 'dead') {
+      this.#break(new ReplicaError('ERR_SOCKET', `${this.peer} ${verdict.why}`));
       return;
     }
-    const timings = this.#timings;
-    if (now - this.#lastSentAt >= timings.pingAfterMs) {
-      this.#lastSentAt = now;
-      // What is queued already will be heard as well as a Ping.
-      if (this.#isGreeted && this.#outbox.queuedBytes === 0) {
-        this.#add({ type: MessageType.Ping, token: BigInt(Math.floor(now)) });
-      }
+    // What is queued already will be heard as well as a Ping.
+    if (verdict.kind === 'ping' && this.#outbox.queuedBytes === 0) {
+      this.#add({ type: MessageType.Ping, token: BigInt(Math.floor(performance.now())) });
     }
-    const due = Math.min(
-      this.#lastSentAt + timings.pingAfterMs,
-      this.#wake ? this.#lastHeardAt + timings.deadAfterMs : now + timings.deadAfterMs,
-      (this.#frameSince ?? now) + timings.frameMs,
-      this.#isGreeted ? Number.POSITIVE_INFINITY : this.#startedAt + timings.helloMs,
-    );
-    const delayMs = Math.max(due - now, this.#isSuspect ? 50 : 1);
-    this.#watchTimer = setTimeout(() => this.#watch(), delayMs);
-  }
-
-  #overdue(now: number): ReplicaError | undefined {
-    const { helloMs, deadAfterMs: deadMs, frameMs: wholeMs } = this.#timings;
-    if (!this.#isGreeted && now - this.#startedAt >= helloMs) {
-      return new ReplicaError(
-        'ERR_SOCKET',
-        `no greeting from ${this.peer} for ${seconds(helloMs)}`,
-      );
-    }
-    if (!this.#wake) return undefined;
-    if (this.#frameSince !== undefined && now - this.#frameSince >= wholeMs) {
-      const text = `${this.peer} did not complete a frame within ${seconds(wholeMs)}`;
-      return new ReplicaError('ERR_SOCKET', text);
-    }
-    if (now - this.#lastHeardAt < deadMs) return undefined;
-    // After this process was held up, what came meanwhile is still to be read: look twice.
-    const wasSuspect = this.#isSuspect;
-    this.#isSuspect = true;
-    if (!wasSuspect) return undefined;
-    return new ReplicaError('ERR_SOCKET', `no answer from ${this.peer} for ${seconds(deadMs)}`);
-  }
-}
-
-/** What a peer's Failure means to this side. */
-export function failureError(failure: Failure, peer: string): ReplicaError {
-  const text = `${peer}: ${failure.message}`;
-  switch (failure.code) {
-    case 'version':
-    case 'protocol':
-    case 'bug':
-      return new ReplicaError('ERR_PROTOCOL', text);
-    case 'foreign':
-      return new ReplicaError('ERR_FOREIGN', text);
-    case 'fenced':
-      return new ReplicaError('ERR_FENCED', text);
-    case 'io':
-      return new ReplicaError('ERR_IO', text);
-    case 'busy':
-    case 'shutdown':
-      return new ReplicaError('ERR_SOCKET', text);
+    this.#watchTimer = setTimeout(() => this.#watch(), verdict.againMs);
   }
 }
 
@@ -549,16 +404,17 @@ export function memoryPair(): [Connection, Connection] {
   return [Connection.over(left, options), Connection.over(right, options)];
 }
 
-/** Not counted by the window. */
-function isControl(type: MessageType): boolean {
-  return (
-    type === MessageType.Ping ||
-    type === MessageType.Pong ||
-    type === MessageType.Credit ||
-    type === MessageType.Failure
-  );
+const bug = { code: 'bug', message: 'internal error' } as const;
+
+function otherVersion(hello: Hello): ReplicaError {
+  const text =
+    `protocol version ${hello.major}.${hello.minor} at one end, ` +
+    `${protocolMajor}.${protocolMinor} at the other: install the same release of replica on both`;
+  return new ReplicaError('ERR_PROTOCOL', text);
 }
 
-function seconds(ms: number): string {
-  return `${ms / 1000} s`;
+/** Not counted by the window. */
+function isControl(type: MessageType): boolean {
+  const { Ping, Pong, Credit, Failure } = MessageType;
+  return type === Ping || type === Pong || type === Credit || type === Failure;
 }

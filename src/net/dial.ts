@@ -4,7 +4,7 @@ import net from 'node:net';
 import tls from 'node:tls';
 import { ReplicaError, systemCode } from '../errors.ts';
 import { formatAddress, isLoopbackAddress } from './address.ts';
-import { Connection, type Timings } from './connection.ts';
+import { Connection, type ConnectionLimits } from './connection.ts';
 import { assertPsk, identityOf, type Psk, pskOf, pskTlsOptions } from './psk.ts';
 
 export interface DialOptions {
@@ -18,7 +18,7 @@ export interface DialOptions {
   /** For name, TCP and TLS together. */
   readonly timeoutMs: number;
   readonly signal?: AbortSignal | undefined;
-  readonly timings?: Partial<Timings> | undefined;
+  readonly limits?: Partial<ConnectionLimits> | undefined;
 }
 
 /**
@@ -45,7 +45,7 @@ export async function dial(options: DialOptions): Promise<Connection> {
       peer,
       peerKeyId: insecure ? undefined : key?.id,
       signal,
-      timings: options.timings,
+      limits: options.limits,
     });
   } catch (error) {
     socket?.destroy();

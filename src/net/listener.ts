@@ -7,10 +7,10 @@ import { ReplicaError, systemCode } from '../errors.ts';
 import * as limits from '../limits.ts';
 import type { Log } from '../log.ts';
 import { callerOf, formatAddress, isLoopbackAddress } from './address.ts';
-import { Connection, type Timings } from './connection.ts';
+import { Connection, type ConnectionLimits } from './connection.ts';
 import { idOf, type Psk, pskOf, pskTlsOptions } from './psk.ts';
 
-export interface ListenerLimits {
+export interface ListenerLimits extends ConnectionLimits {
   /** Accept to TLS done; absolute. */
   readonly handshakeMs: number;
   readonly strangersMax: number;
@@ -18,7 +18,7 @@ export interface ListenerLimits {
   readonly connectionsPerKeyMax: number;
 }
 
-const defaultLimits: ListenerLimits = {
+const defaultLimits: Omit<ListenerLimits, keyof ConnectionLimits> = {
   handshakeMs: limits.handshakeMs,
   strangersMax: limits.strangersMax,
   strangersPerAddressMax: limits.strangersPerAddressMax,
@@ -36,7 +36,6 @@ export interface ListenerOptions {
   readonly insecure: boolean;
   readonly log: Log;
   readonly limits?: Partial<ListenerLimits> | undefined;
-  readonly timings?: Partial<Timings> | undefined;
 }
 
 interface Stranger {
@@ -48,7 +47,7 @@ interface Stranger {
 
 export class Listener {
   readonly #options: ListenerOptions;
-  readonly #limits: ListenerLimits;
+  readonly #limits: typeof defaultLimits;
   readonly #tcp: net.Server;
   readonly #tls: tls.Server | undefined;
   /** Keys by the socket whose handshake named them. */
@@ -236,7 +235,7 @@ export class Listener {
       checksum: !this.#tls,
       peer: formatAddress(socket.remoteAddress ?? '', socket.remotePort ?? 0),
       peerKeyId: key?.id,
-      timings: this.#options.timings,
+      limits: this.#options.limits,
     });
     void connection.greeted.then(() => this.#forget(id));
     if (key && this.#countOf(key) >= this.#limits.connectionsPerKeyMax) {

@@ -12,13 +12,12 @@ import {
   listingEntriesMax,
   offerIdsMax,
   payloadSizeMax,
-  textSizeMax,
 } from '../limits.ts';
 import type { NodeId, PlacedEntry } from '../snapshot/entry.ts';
 import { encodedEntrySize, readEntry, readName, readNodeId } from '../snapshot/entry-codec.ts';
 import { FieldReader } from '../snapshot/field-reader.ts';
 import { FieldWriter } from '../snapshot/field-writer.ts';
-import { type Name, printable } from '../snapshot/name.ts';
+import type { Name } from '../snapshot/name.ts';
 import {
   type Failure,
   type Hello,
@@ -35,6 +34,7 @@ import {
   writeOperation,
   writePieces,
 } from './operation-codec.ts';
+import { readText, textBytes, writeText } from './text.ts';
 
 export const helloMagic = 0x52504c43; // 'RPLC'
 export const protocolMajor = 1;
@@ -233,22 +233,6 @@ function writeCount(writer: FieldWriter, count: number, min: number, max: number
   writer.u16(count);
 }
 
-function writeText(writer: FieldWriter, text: string): void {
-  const bytes = textBytes(text);
-  writer.u16(bytes.length);
-  writer.bytes(bytes, bytes.length);
-}
-
-/** UTF-8, cut at a character to at most textSizeMax bytes. */
-function textBytes(text: string): Buffer {
-  const bytes = Buffer.from(text, 'utf8');
-  if (bytes.length <= textSizeMax) return bytes;
-  let end = textSizeMax;
-  // 10xxxxxx continues a character.
-  while (((bytes[end] ?? 0) & 0xc0) === 0x80) end--;
-  return bytes.subarray(0, end);
-}
-
 /**
  * The message in `payload`. Its Buffers are views of `payload`: they stay valid while they are
  * referenced, and keep all of it in memory. Texts come out printable: nothing in them controls a
@@ -415,11 +399,6 @@ function readCommit(reader: FieldReader): bigint {
   const commit = reader.u64('commit');
   if (commit === 0n) reader.fail('commit', 'is 0');
   return commit;
-}
-
-function readText(reader: FieldReader, field: string): string {
-  const size = reader.u16(`${field} size`, 0, textSizeMax);
-  return printable(reader.latin1(field, size));
 }
 
 /** `u16 count`, then that many items of at least `itemSizeMin` bytes each. */

@@ -10,7 +10,7 @@ export type SessionState = 'greeting' | 'welcome' | 'open' | 'over';
 type Role = 'sender' | 'receiver';
 
 const { Hello, Welcome, Failure, Ping, Pong, Credit, ...rest } = MessageType;
-const always = [Failure, Ping, Pong, Credit] as const;
+const always = [Failure, Ping, Pong] as const;
 
 /** Message types a peer of that role may send in that state. */
 export const allowedMessages: {
@@ -34,9 +34,10 @@ export const allowedMessages: {
   },
   receiver: {
     greeting: new Set([Hello, Failure]),
-    welcome: new Set([...always, Welcome]),
+    welcome: new Set([...always, Credit, Welcome]),
     open: new Set([
       ...always,
+      Credit,
       rest.DirectoryDigests,
       rest.Listing,
       rest.Need,

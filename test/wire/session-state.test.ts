@@ -4,7 +4,7 @@ import { allowedMessages, PeerSession } from '../../src/wire/session-state.ts';
 import { helloOf, welcome } from '../support/messages.ts';
 
 const failure: Message = { type: MessageType.Failure, code: 'busy', message: '' };
-const anyTime = [MessageType.Failure, MessageType.Ping, MessageType.Pong, MessageType.Credit];
+const anyTime = [MessageType.Failure, MessageType.Ping, MessageType.Pong];
 
 function after(...messages: readonly Message[]): PeerSession {
   const session = new PeerSession();
@@ -29,7 +29,11 @@ function allowed(session: PeerSession): number[] {
 t.test('the whole table', async t => {
   t.same(allowed(after()), [MessageType.Hello, MessageType.Failure]);
   t.same(allowed(after(failure)), []);
-  t.same(allowed(after(helloOf('receiver'))), [MessageType.Welcome, ...anyTime]);
+  t.same(allowed(after(helloOf('receiver'))), [
+    MessageType.Welcome,
+    ...anyTime,
+    MessageType.Credit,
+  ]);
   t.same(allowed(after(helloOf('sender'), failure)), []);
   t.same(allowed(after(helloOf('sender'))), [
     ...anyTime,
@@ -44,6 +48,7 @@ t.test('the whole table', async t => {
   ]);
   t.same(allowed(after(helloOf('receiver'), welcome)), [
     ...anyTime,
+    MessageType.Credit,
     MessageType.DirectoryDigests,
     MessageType.Listing,
     MessageType.Need,
