@@ -72,3 +72,14 @@ export const queuedChangesMax = 20_000;
 export const connectionsPerKeyMax = 16;
 /** A refused stranger is reported at most once in this time: the log cannot be flooded. */
 export const strangerReportMs = 10_000;
+/** Commits staged and not yet durable: one being written, the others the next group. */
+export const queuedCommitsMax = 8;
+export const queuedCommitBytesMax = 256 * 1024 * 1024;
+/** Operations made durable together: bounds descriptors, records in memory and one transaction. */
+export const groupOperationsMax = 2048;
+/** Blocks of staged content that later pieces may refer to before the index has them: 16 MiB. */
+export const pendingBlocksMax = 65_536;
+/** Work between two turns of the event loop while content is put together. */
+export const stagingSliceBytes = 8 * 1024 * 1024;
+/** Staged files that are flushed one by one; with more, flushing the file system is cheaper. */
+export const singleFlushesMax = 8;

@@ -5,6 +5,7 @@
 //   write of the meta page: resolved means durable. With it on, `flushed` must be awaited as well.
 // - `transactionSync` flushes on the calling thread; `transaction(callback)` never calls back.
 //   So all writes go through `batch`: instructions are queued here and written by another thread.
+// - `getBinaryFast` returns a large shared Buffer with a false `length`: `get` copies, use that.
 // - A file that is shorter than its meta page says is read through a mapping: SIGBUS, not an error.
 //   Therefore the size is checked before opening.
 import fs from 'node:fs';

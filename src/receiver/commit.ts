@@ -1,0 +1,213 @@
+// The receiving end of a commit, on one screen:
+//
+//   staged -> data durable -> intents durable -> applied to the tree -> directories durable
+//          -> records, digest and watermark in one transaction, durable -> acknowledged
+//
+// An intent exists only once the data it speaks of is durable. So a crash before it leaves staged
+// files that belong to nothing, and a crash after it is repaired by doing the rest: recover.ts.
+// While a group is made durable, the next commits are received and staged; those that wait are
+// the next group.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import { groupOperationsMax, queuedCommitBytesMax, queuedCommitsMax } from '../limits.ts';
+import type { Log } from '../log.ts';
+import { Changes } from '../store/changes.ts';
+import type { ReplicaStore } from '../store/replica-store.ts';
+import type { StagedFile } from '../tree/staged-file.ts';
+import { type Applied, Applier } from './apply.ts';
+import type { Exclusive } from './exclusive.ts';
+import { sessionError } from './failure.ts';
+import type { Flush } from './flush.ts';
+import type { Folders } from './folders.ts';
+import { forgetOrphans } from './orphans.ts';
+import { encodeSteps, type Step } from './steps.ts';
+
+export interface StagedCommit {
+  readonly commit: bigint;
+  readonly steps: readonly Step[];
+  /** Staged files that are open for flushing; the committer closes them. */
+  readonly files: readonly StagedFile[];
+  readonly stagedCount: number;
+  readonly stagedBytes: number;
+  /** Called when the commit is durable (with what came of it) or never will be. */
+  readonly onSettled: (applied: Applied | undefined) => void;
+}
+
+export interface CommitOptions {
+  readonly folders: Folders;
+  readonly store: ReplicaStore;
+  readonly flush: Flush;
+  readonly exclusive: Exclusive;
+  readonly log: Log;
+  readonly specialBits: boolean;
+  readonly nowMs: () => number;
+  readonly onStep?: ((label: string) => void) | undefined;
+}
+
+export class Committer {
+  readonly #options: CommitOptions;
+  #queue: StagedCommit[] = [];
+  #queuedBytes = 0;
+  #isRunning = false;
+  #failure: unknown;
+  #waiters: (() => void)[] = [];
+  #driftCount = 0;
+
+  constructor(options: CommitOptions) {
+    this.#options = options;
+  }
+
+  /** Why no commit can be made any more, if so: the state must be recovered. */
+  get failure(): unknown {
+    return this.#failure;
+  }
+
+  /** Entries found other than recorded, and kept. */
+  get driftCount(): number {
+    return this.#driftCount;
+  }
+
+  /** Takes a complete commit; wait for `room` before the next. */
+  add(commit: StagedCommit): void {
+    if (this.#failure) {
+      settle([commit], undefined);
+      return;
+    }
+    this.#queue.push(commit);
+    this.#queuedBytes += commit.stagedBytes;
+    void this.#run();
+  }
+
+  /** Resolves when one more commit may be staged; rejects once commits fail. */
+  async room(): Promise<void> {
+    while (!this.#failure && !this.#hasRoom()) await this.#woken();
+    if (this.#failure) throw this.#failure;
+  }
+
+  /** Resolves when nothing is queued or under way, also after a failure. */
+  async idle(): Promise<void> {
+    while (this.#isRunning) await this.#woken();
+  }
+
+  #hasRoom(): boolean {
+    return this.#queue.length < queuedCommitsMax && this.#queuedBytes < queuedCommitBytesMax;
+  }
+
+  async #run(): Promise<void> {
+    if (this.#isRunning) return;
+    this.#isRunning = true;
+    try {
+      while (this.#queue.length > 0) {
+        const group = this.#takeGroup();
+        await this.#options.exclusive.run(() => this.#commit(group));
+        this.#wake();
+      }
+    } catch (error) {
+      this.#failure = sessionError(error);
+      for (const { files } of this.#queue) for (const file of files) file.close();
+      settle(this.#queue, undefined);
+      this.#queue = [];
+    } finally {
+      this.#isRunning = false;
+      this.#wake();
+    }
+  }
+
+  #takeGroup(): readonly StagedCommit[] {
+    let count = 0;
+    let operations = 0;
+    for (const { steps } of this.#queue) {
+      if (count > 0 && operations + steps.length > groupOperationsMax) break;
+      operations += steps.length;
+      count++;
+    }
+    const group = this.#queue.splice(0, count);
+    for (const { stagedBytes } of group) this.#queuedBytes -= stagedBytes;
+    return group;
+  }
+
+  async #commit(group: readonly StagedCommit[]): Promise<void> {
+    const { store, flush, onStep } = this.#options;
+    try {
+      onStep?.('flush');
+      await flush.contents(
+        group.flatMap(one => one.files),
+        group.reduce((count, one) => count + one.stagedCount, 0),
+      );
+      onStep?.('intents');
+      await store.writeIntents(
+        group.map(({ commit, steps }) => ({ commit, bytes: encodeSteps(steps) })),
+      );
+      const changes = new Changes(store);
+      const applied = await this.#apply(group, changes);
+      onStep?.('records');
+      await store.write(changes.rows(), changes.head);
+      onStep?.('written');
+      group.forEach((one, i) => {
+        one.onSettled(applied[i]);
+      });
+    } catch (error) {
+      this.#failure = sessionError(error);
+      settle(group, undefined);
+      throw error;
+    }
+    await forgetOrphans(store);
+  }
+
+  /** Applies the group to the tree and makes that durable; the records are in `changes`. */
+  async #apply(group: readonly StagedCommit[], changes: Changes): Promise<readonly Applied[]> {
+    const { flush, onStep } = this.#options;
+    const applier = new Applier({ ...this.#options, changes, isReplay: false });
+    try {
+      const applied: Applied[] = [];
+      for (const { commit, steps } of group) {
+        assert.equal(commit, changes.watermark + 1n, 'commits come in order');
+        applied.push(applier.apply({ commit, steps }));
+        changes.watermark = commit;
+        changes.endIntent(commit);
+        await turn();
+      }
+      await flushTree(applier, flush);
+      onStep?.('applied');
+      return applied;
+    } finally {
+      this.#driftCount += applier.driftCount;
+      applier.close();
+    }
+  }
+
+  #woken(): Promise<void> {
+    return new Promise(resolve => this.#waiters.push(resolve));
+  }
+
+  #wake(): void {
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const wake of waiters) wake();
+  }
+}
+
+/** Sets the attributes of the directories touched and makes all changes to the tree durable. */
+export async function flushTree(applier: Applier, flush: Flush): Promise<void> {
+  const { directories, files } = applier.settle();
+  const fds: number[] = [];
+  try {
+    for (const place of files) {
+      const fd = applier.openPlace(place);
+      if (fd !== undefined) fds.push(fd);
+    }
+    await flush.tree(directories, fds);
+  } finally {
+    for (const fd of fds) fs.closeSync(fd);
+    for (const directory of directories) directory.release();
+  }
+}
+
+function settle(commits: readonly StagedCommit[], applied: Applied | undefined): void {
+  for (const { onSettled } of commits) onSettled(applied);
+}
+
+/** Lets messages be received between two commits. */
+function turn(): Promise<void> {
+  return new Promise(resolve => setImmediate(resolve));
+}

@@ -1,0 +1,323 @@
+// The receiving program: opens a destination and serves one sender at a time.
+import { createHash, randomBytes } from 'node:crypto';
+import fs from 'node:fs';
+import { join } from 'node:path';
+import { ReplicaError } from '../errors.ts';
+import { payloadSizeMax } from '../limits.ts';
+import type { Log } from '../log.ts';
+import type { Connection } from '../net/connection.ts';
+import { toName } from '../snapshot/name.ts';
+import { ReplicaStore } from '../store/replica-store.ts';
+import { ConfinedDirectory } from '../tree/confined-directory.ts';
+import { findFlush, isNetworkFileSystem, isVolatile } from '../tree/durable.ts';
+import { helloMagic, protocolMajor, protocolMinor } from '../wire/codec.ts';
+import { type Hello, type Message, MessageType } from '../wire/messages.ts';
+import { Committer } from './commit.ts';
+import { Exclusive } from './exclusive.ts';
+import { failureOf, sessionError } from './failure.ts';
+import { Flush } from './flush.ts';
+import { Folders, privateName } from './folders.ts';
+import { Lock } from './lock.ts';
+import { recover } from './recover.ts';
+import { Session } from './session.ts';
+
+export interface ReceiverOptions {
+  /** The destination, as the user gave it. */
+  readonly root: string;
+  /** Where the state goes instead of `<root>/.replica/state`: a folder for many destinations. */
+  readonly stateFolder?: string | undefined;
+  /** Take over a folder that is not empty and no replica yet. */
+  readonly adopt: boolean;
+  /** Accept a sender of another source than before. */
+  readonly takeOver: boolean;
+  readonly fsync: 'batch' | 'off';
+  /** How long replaced and deleted content is kept. */
+  readonly keepMs: number;
+  /** Set setuid, setgid and sticky bits as the source has them. */
+  readonly specialBits: boolean;
+  readonly log: Log;
+  /** For tests. */
+  readonly onStep?: ((label: string) => void) | undefined;
+  readonly nowMs?: (() => number) | undefined;
+}
+
+interface Live {
+  readonly instanceId: Buffer;
+  readonly connection: Connection;
+  /** Resolves when its session is over. */
+  readonly ended: Promise<void>;
+}
+
+/** Everything that belongs to an open destination. */
+interface Parts {
+  readonly folders: Folders;
+  readonly lock: Lock;
+  readonly store: ReplicaStore;
+  readonly flush: Flush;
+}
+
+export class Receiver {
+  readonly #options: ReceiverOptions;
+  readonly #parts: Parts;
+  readonly #exclusive = new Exclusive();
+  /** Senders are accepted one after the other. */
+  readonly #admission = new Exclusive();
+  readonly #instanceId = randomBytes(16);
+  readonly #connections = new Set<Connection>();
+  readonly #nowMs: () => number;
+  #committer: Committer;
+  #live: Live | undefined;
+  #isClosed = false;
+
+  /** Throws ERR_PATH when the destination cannot be used, ERR_IO when its disk fails. */
+  static async open(options: ReceiverOptions): Promise<Receiver> {
+    const root = ConfinedDirectory.openRoot(options.root);
+    try {
+      return await Receiver.#openAt(options, root);
+    } catch (error) {
+      throw sessionError(error);
+    }
+  }
+
+  static async #openAt(options: ReceiverOptions, root: ConfinedDirectory): Promise<Receiver> {
+    let folders: Folders | undefined;
+    let lock: Lock | undefined;
+    let store: ReplicaStore | undefined;
+    try {
+      const isOurs = root.lstat(privateName) !== undefined;
+      if (!isOurs && !options.adopt && root.list().length > 0) {
+        const text = `'${options.root}' is not empty: give an empty folder, or --adopt to take over`;
+        throw new ReplicaError('ERR_PATH', `${text} what is there`);
+      }
+      const stateFolder = stateFolderOf(options);
+      folders = Folders.open(root);
+      lock = Lock.take(folders.base);
+      const isDurable = options.fsync === 'batch' && !isVolatile(options.root);
+      const flushFileSystem = isDurable ? await findFlush(root) : undefined;
+      const flush = new Flush({ root, isDurable, flushFileSystem });
+      store = await openStore({ folder: stateFolder, durable: isDurable });
+      const receiver = new Receiver(options, { folders, lock, store, flush });
+      await receiver.#recover();
+      return receiver;
+    } catch (error) {
+      await store?.close();
+      lock?.release();
+      if (folders) folders.close();
+      else root.release();
+      throw error;
+    }
+  }
+
+  private constructor(options: ReceiverOptions, parts: Parts) {
+    this.#options = options;
+    this.#parts = parts;
+    this.#nowMs = options.nowMs ?? Date.now;
+    this.#committer = this.#newCommitter();
+  }
+
+  /** The number of entries found other than recorded, and kept, so far. */
+  get driftCount(): number {
+    return this.#committer.driftCount;
+  }
+
+  /**
+   * One connection until it ends. A newer instance of the sender ends the session of an older one.
+   * Never rejects: what went wrong is told to the peer and logged.
+   */
+  async serve(connection: Connection): Promise<void> {
+    if (this.#isClosed)
+      return connection.close({ code: 'shutdown', message: 'receiver is closing' });
+    this.#connections.add(connection);
+    try {
+      await this.#session(connection);
+      await connection.close();
+    } catch (error) {
+      this.#report(connection, error);
+      await connection.close(failureOf(error));
+    } finally {
+      this.#connections.delete(connection);
+    }
+  }
+
+  /** Ends all sessions; what they completed is made durable. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    const failure = { code: 'shutdown', message: 'the receiver was stopped' } as const;
+    await Promise.all([...this.#connections].map(connection => connection.close(failure)));
+    await this.#live?.ended;
+    await this.#committer.idle();
+    await this.#exclusive.run(async () => {});
+    const { folders, lock, store } = this.#parts;
+    await store.close();
+    lock.release();
+    folders.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #session(connection: Connection): Promise<void> {
+    await connection.send(this.#hello());
+    const messages = connection.messages();
+    const first = await messages.next();
+    if (first.done) return;
+    const hello = first.value;
+    if (hello.type !== MessageType.Hello) {
+      throw new ReplicaError('ERR_PROTOCOL', 'the first message is no hello');
+    }
+    if (hello.role !== 'sender') {
+      throw new ReplicaError('ERR_PROTOCOL', 'both sides are receivers');
+    }
+    let resolve = () => {};
+    const ended = new Promise<void>(settle => {
+      resolve = settle;
+    });
+    const live = { instanceId: hello.instanceId, connection, ended };
+    try {
+      const session = await this.#admission.run(() => this.#admit(hello, live));
+      if (session) await session.run(this.#until(messages, live));
+    } finally {
+      resolve();
+      if (this.#live === live) this.#live = undefined;
+    }
+  }
+
+  /** Makes the sender the live one and welcomes it. */
+  async #admit(hello: Hello, live: Live): Promise<Session | undefined> {
+    const { store, folders, flush } = this.#parts;
+    const { connection } = live;
+    if (this.#isClosed) throw new ReplicaError('ERR_SOCKET', 'the receiver was stopped');
+    await this.#checkSource(hello);
+    if (store.isFenced(hello.instanceId)) throw fenced();
+    await this.#replace(hello.instanceId);
+    this.#live = live;
+    await this.#committer.idle();
+    if (this.#committer.failure) {
+      await this.#exclusive.run(() => this.#recover());
+      this.#committer = this.#newCommitter();
+    }
+    // So that no task of ours changes the digest between here and the welcome.
+    await this.#exclusive.run(async () => {
+      connection.setPayloadLimit(payloadSizeMax);
+      const { epoch, secret, head } = store;
+      const { watermark, digest, nextId } = head;
+      const entryCount = BigInt(head.entryCount);
+      const type = MessageType.Welcome;
+      await connection.send({ type, epoch, watermark, digest, entryCount, nextId, secret });
+    });
+    this.#options.log.info({ peer: connection.peer, source: hello.label }, 'sender connected');
+    const { specialBits } = this.#options;
+    return new Session({
+      connection,
+      store,
+      folders,
+      committer: this.#committer,
+      flush,
+      specialBits,
+    });
+  }
+
+  async #checkSource(hello: Hello): Promise<void> {
+    const { store } = this.#parts;
+    const { source } = store;
+    if (source && !source.id.equals(hello.sourceId)) {
+      if (!this.#options.takeOver && !hello.takeOver) {
+        const text = `this replica belongs to ${source.label}: use --take-over to replace it by`;
+        throw new ReplicaError('ERR_FOREIGN', `${text} ${hello.label}`);
+      }
+      this.#options.log.warn({ from: source.label, to: hello.label }, 'another source takes over');
+    }
+    if (source?.id.equals(hello.sourceId) && source.label === hello.label) return;
+    await store.setSource({ id: hello.sourceId, label: hello.label });
+  }
+
+  /** The predecessor of `instanceId`, connected or not, is over. */
+  async #replace(instanceId: Buffer): Promise<void> {
+    const { store } = this.#parts;
+    const previous = store.instance;
+    const live = this.#live;
+    if (previous && !previous.equals(instanceId)) await store.fence(previous);
+    if (!previous?.equals(instanceId)) await store.setInstance(instanceId);
+    if (!live) return;
+    if (live.instanceId.equals(instanceId)) await live.connection.close();
+    else await live.connection.close(failureOf(fenced()));
+    await live.ended;
+  }
+
+  async *#until(messages: AsyncIterable<Message>, live: Live): AsyncGenerator<Message> {
+    for await (const message of messages) {
+      if (this.#live !== live) return;
+      yield message;
+    }
+  }
+
+  #hello(): Hello {
+    return {
+      type: MessageType.Hello,
+      magic: helloMagic,
+      major: protocolMajor,
+      minor: protocolMinor,
+      features: 0n,
+      role: 'receiver',
+      sourceId: Buffer.alloc(16),
+      instanceId: this.#instanceId,
+      label: '',
+      takeOver: false,
+    };
+  }
+
+  #newCommitter(): Committer {
+    return new Committer({
+      ...this.#parts,
+      exclusive: this.#exclusive,
+      log: this.#options.log,
+      specialBits: this.#options.specialBits,
+      nowMs: this.#nowMs,
+      onStep: this.#options.onStep,
+    });
+  }
+
+  async #recover(): Promise<void> {
+    const { log, specialBits, onStep } = this.#options;
+    await recover({ ...this.#parts, log, specialBits, onStep, nowMs: this.#nowMs });
+  }
+
+  #report(connection: Connection, error: unknown): void {
+    const { log } = this.#options;
+    const { peer } = connection;
+    if (error instanceof ReplicaError) {
+      const isLoud = error.code !== 'ERR_SOCKET';
+      if (isLoud) log.warn({ peer, code: error.code }, error.message);
+      else log.info({ peer }, error.message);
+      return;
+    }
+    log.error({ peer, err: error }, 'internal error');
+  }
+}
+
+function fenced(): ReplicaError {
+  return new ReplicaError('ERR_FENCED', 'a newer sender of the same source took over');
+}
+
+function stateFolderOf({ root, stateFolder }: ReceiverOptions): string {
+  const real = fs.realpathSync(root, 'latin1');
+  const base = stateFolder ?? root;
+  if (stateFolder !== undefined) fs.mkdirSync(stateFolder, { recursive: true, mode: 0o700 });
+  if (isNetworkFileSystem(base)) {
+    const text = `'${base}' is on a network file system, where the state cannot be kept: use --state DIR`;
+    throw new ReplicaError('ERR_PATH', `${text} with a local folder`);
+  }
+  if (stateFolder === undefined) return join(root, privateName, 'state');
+  const name = createHash('sha256').update(Buffer.from(real, 'latin1')).digest('hex');
+  return join(stateFolder, toName(name.slice(0, 32)));
+}
+
+async function openStore(options: { folder: string; durable: boolean }): Promise<ReplicaStore> {
+  const found = await ReplicaStore.open(options);
+  if (found) return found;
+  const store = ReplicaStore.create(options);
+  await store.complete();
+  return store;
+}

@@ -1,0 +1,381 @@
+// One connection of an accepted sender, from Welcome to its end.
+import assert from 'node:assert/strict';
+import { ReplicaError } from '../errors.ts';
+import {
+  blockIdSize,
+  commitBytesMax,
+  commitOperationsMax,
+  listingEntriesMax,
+  payloadSizeMax,
+} from '../limits.ts';
+import type { Connection } from '../net/connection.ts';
+import { type NodeId, type PlacedEntry, rootId } from '../snapshot/entry.ts';
+import { decodeEntry } from '../snapshot/entry-codec.ts';
+import type { Name } from '../snapshot/name.ts';
+import type { ReplicaStore } from '../store/replica-store.ts';
+import type { StagedFile } from '../tree/staged-file.ts';
+import {
+  type CommitEnd,
+  type Lost,
+  type Message,
+  MessageType,
+  type Offer,
+  type Operation,
+  type Operations,
+  type Rejected,
+} from '../wire/messages.ts';
+import type { Applied } from './apply.ts';
+import type { Committer } from './commit.ts';
+import { failureOf, sessionError } from './failure.ts';
+import type { Flush } from './flush.ts';
+import { type Folders, privateName } from './folders.ts';
+import { fatalMessage, Rejection, refusal } from './rejection.ts';
+import { type Staged, Staging } from './staging.ts';
+import type { StagedContent, Step } from './steps.ts';
+
+export interface SessionOptions {
+  readonly connection: Connection;
+  readonly store: ReplicaStore;
+  readonly folders: Folders;
+  readonly committer: Committer;
+  readonly flush: Flush;
+  readonly specialBits: boolean;
+}
+
+/** A commit whose operations are coming in. */
+interface Arriving {
+  readonly commit: bigint;
+  readonly steps: Step[];
+  readonly rejections: Omit<Rejected, 'type' | 'commit'>[];
+  readonly files: StagedFile[];
+  readonly staged: { readonly id: NodeId; readonly content: StagedContent }[];
+  readonly done: Promise<void>;
+  readonly resolve: () => void;
+  operationCount: number;
+  bytes: number;
+}
+
+/** Requests for listings that wait for their answer; a sender has one at a time. */
+const questionsMax = 16;
+/** Entries of one Listing in bytes: half a frame leaves room for the largest entry. */
+const listingBytesMax = payloadSizeMax / 2;
+
+export class Session {
+  readonly #options: SessionOptions;
+  readonly #staging: Staging;
+  #arriving: Arriving | undefined;
+  #nextCommit: bigint;
+  #answers: Promise<void> = Promise.resolve();
+  #questionCount = 0;
+  #lastSend: Promise<void> = Promise.resolve();
+  #isOver = false;
+
+  constructor(options: SessionOptions) {
+    this.#options = options;
+    this.#staging = new Staging({
+      ...options,
+      keepOpen: () => options.flush.keepsOpen(this.#arriving?.files.length ?? 0),
+    });
+    this.#nextCommit = options.store.head.watermark + 1n;
+  }
+
+  /** Until the peer closes. Throws what ends the session otherwise. */
+  async run(messages: AsyncIterable<Message>): Promise<void> {
+    try {
+      for await (const message of messages) {
+        await this.#handle(message);
+        await this.#lastSend;
+      }
+      if (this.#options.committer.failure) throw this.#options.committer.failure;
+    } finally {
+      this.#isOver = true;
+      this.#discard();
+    }
+  }
+
+  /** Names that are not as recorded were found and forgotten. */
+  sendLost(entries: Lost['entries']): void {
+    if (entries.length > 0) this.#send({ type: MessageType.Lost, entries });
+  }
+
+  async #handle(message: Message): Promise<void> {
+    switch (message.type) {
+      case MessageType.Operations:
+        return this.#operations(message);
+      case MessageType.CommitEnd:
+        return this.#commitEnd(message);
+      case MessageType.Offer:
+        this.#offer(message);
+        return;
+      case MessageType.StageOpen:
+        return this.#guard(() => this.#staging.openStage(message));
+      case MessageType.StageData:
+        return this.#guard(() => this.#staging.addToStage(message.stage, message.pieces));
+      case MessageType.StageAbort:
+        this.#staging.abortStage(message.stage);
+        return;
+      case MessageType.ListDigests:
+        this.#answer(() => this.#listDigests());
+        return;
+      case MessageType.GetListing:
+        this.#answer(() => this.#getListing(message.ids));
+        return;
+      case MessageType.Failure:
+        return;
+      default:
+        throw new ReplicaError('ERR_PROTOCOL', `message of type ${message.type} of a sender`);
+    }
+  }
+
+  // Commits
+
+  async #operations({ commit, operations }: Operations): Promise<void> {
+    this.#arriving ??= await this.#begin();
+    const arriving = this.#arriving;
+    if (commit !== arriving.commit) {
+      throw new ReplicaError('ERR_PROTOCOL', `commit ${commit}, expected ${arriving.commit}`);
+    }
+    for (const operation of operations) {
+      const index = arriving.operationCount++;
+      if (index >= commitOperationsMax) {
+        throw new ReplicaError('ERR_PROTOCOL', `more than ${commitOperationsMax} operations`);
+      }
+      this.#check(operation);
+      const step = await this.#stage(arriving, operation, index);
+      if (step) arriving.steps.push(step);
+    }
+  }
+
+  async #begin(): Promise<Arriving> {
+    await this.#options.committer.room();
+    let resolve = () => {};
+    const done = new Promise<void>(settle => {
+      resolve = settle;
+    });
+    return {
+      commit: this.#nextCommit,
+      steps: [],
+      rejections: [],
+      files: [],
+      staged: [],
+      done,
+      resolve,
+      operationCount: 0,
+      bytes: 0,
+    };
+  }
+
+  async #commitEnd({ commit, operationCount }: CommitEnd): Promise<void> {
+    this.#arriving ??= await this.#begin();
+    const arriving = this.#arriving;
+    if (commit !== arriving.commit || operationCount !== arriving.operationCount) {
+      const text = `end of commit ${commit} with ${operationCount} operations`;
+      throw new ReplicaError('ERR_PROTOCOL', `${text}, expected ${arriving.commit}`);
+    }
+    this.#arriving = undefined;
+    this.#nextCommit++;
+    this.#options.committer.add({
+      commit,
+      steps: arriving.steps,
+      files: arriving.files,
+      stagedCount: arriving.staged.length,
+      stagedBytes: arriving.bytes,
+      onSettled: applied => this.#settled(arriving, applied),
+    });
+  }
+
+  #settled(arriving: Arriving, applied: Applied | undefined): void {
+    this.#staging.settle(arriving.staged);
+    arriving.resolve();
+    if (this.#isOver) return;
+    if (!applied) {
+      const { committer, connection } = this.#options;
+      void connection.close(failureOf(committer.failure));
+      return;
+    }
+    const { commit } = arriving;
+    this.sendLost(applied.lost);
+    for (const rejection of [...arriving.rejections, ...applied.rejections]) {
+      this.#send({ type: MessageType.Rejected, commit, ...rejection });
+    }
+    this.#send({ type: MessageType.Durable, commit });
+  }
+
+  /** Staged content of a commit that will never be complete. */
+  #discard(): void {
+    const arriving = this.#arriving;
+    this.#staging.close();
+    if (!arriving) return;
+    for (const file of arriving.files) file.close();
+    const { staging } = this.#options.folders;
+    for (const { content } of arriving.staged) {
+      if (staging.lstat(content.name)) staging.unlink(content.name);
+    }
+    arriving.resolve();
+  }
+
+  /** What no sender may ask for, whatever the tree looks like. */
+  #check(operation: Operation): void {
+    if (operation.kind === 'attributes' && operation.parent === 0) {
+      if (operation.entry.id === rootId && operation.entry.kind === 'directory') return;
+      throw new ReplicaError('ERR_PROTOCOL', 'attributes of the root for another node');
+    }
+    const { folders } = this.#options;
+    const id = operation.kind === 'remove' ? operation.id : operation.entry.id;
+    if (id === rootId) throw new ReplicaError('ERR_PROTOCOL', 'an operation on the root');
+    // Attributes without a name were the root's.
+    const name = operation.name as Name;
+    const isReserved =
+      (operation.parent === rootId && folders.isReserved(name)) ||
+      (operation.kind === 'rename' &&
+        operation.fromParent === rootId &&
+        folders.isReserved(operation.fromName));
+    if (isReserved) throw new ReplicaError('ERR_PROTOCOL', `'${privateName}' is reserved`);
+  }
+
+  async #stage(arriving: Arriving, operation: Operation, index: number): Promise<Step | undefined> {
+    if (operation.kind !== 'file') return { ...operation, index };
+    const { parent, name, entry, content } = operation;
+    try {
+      const staged = await this.#content(arriving, operation);
+      this.#addStaged(arriving, operation.entry.id, staged);
+      arriving.bytes += entry.size;
+      if (arriving.bytes > commitBytesMax && arriving.staged.length > 1) {
+        throw new ReplicaError('ERR_PROTOCOL', `a commit of more than ${commitBytesMax} bytes`);
+      }
+      return { kind: 'file', index, parent, name, entry, staged: staged.content };
+    } catch (error) {
+      const rejection = this.#rejectionOf(error, content.kind === 'inline' ? name : 'a stage');
+      arriving.rejections.push({ index, reason: rejection.reason, message: rejection.message });
+      return undefined;
+    }
+  }
+
+  async #content(arriving: Arriving, operation: Operation & { kind: 'file' }): Promise<Staged> {
+    const { entry, content } = operation;
+    if (content.kind === 'stage') {
+      return this.#staging.finishStage(content.stage, entry, arriving.done);
+    }
+    return this.#staging.stageInline(entry, content, arriving.done);
+  }
+
+  #addStaged(arriving: Arriving, id: NodeId, { content, file }: Staged): void {
+    arriving.staged.push({ id, content });
+    if (file) arriving.files.push(file);
+  }
+
+  #rejectionOf(error: unknown, path: string): Rejection {
+    if (error instanceof Rejection) return error;
+    const rejection = fatalMessage(error) ? undefined : refusal(error, path);
+    if (!rejection) throw sessionError(error);
+    return rejection;
+  }
+
+  async #guard(act: () => Promise<void>): Promise<void> {
+    try {
+      await act();
+    } catch (error) {
+      throw sessionError(error);
+    }
+  }
+
+  // Questions
+
+  #offer({ batch, ids }: Offer): void {
+    const count = ids.length / blockIdSize;
+    const bitmap = Buffer.alloc(Math.ceil(count / 8));
+    for (let i = 0; i < count; i++) {
+      const id = ids.subarray(i * blockIdSize, (i + 1) * blockIdSize);
+      if (this.#staging.expect(id)) continue;
+      bitmap[i >> 3] = (bitmap[i >> 3] ?? 0) | (1 << (i & 7));
+    }
+    this.#send({ type: MessageType.Need, batch, bitmap });
+  }
+
+  /** In a task of its own: reading messages must go on while a long answer goes out. */
+  #answer(act: () => Promise<void>): void {
+    if (this.#questionCount >= questionsMax) {
+      throw new ReplicaError('ERR_PROTOCOL', `more than ${questionsMax} questions at a time`);
+    }
+    this.#questionCount++;
+    this.#answers = this.#answers.then(async () => {
+      try {
+        await this.#options.committer.idle();
+        await act();
+      } catch {
+        // The connection broke, and run() is told by its messages.
+      } finally {
+        this.#questionCount--;
+      }
+    });
+  }
+
+  async #listDigests(): Promise<void> {
+    const { store, connection } = this.#options;
+    const type = MessageType.DirectoryDigests;
+    let directories: { id: NodeId; digest: Buffer }[] = [];
+    let after: { parent: NodeId; name: Name } | undefined;
+    for (;;) {
+      const rows = store.allNames({ after, limit: listingEntriesMax });
+      for (const { parent, name, bytes } of rows) {
+        // The root's own entry, the only one of parent 0, is left out.
+        const id = parent as NodeId;
+        const digest = store.digestOf(id, bytes);
+        const last = directories.at(-1);
+        if (last?.id === id) xor(last.digest, digest);
+        else directories.push({ id, digest });
+        after = { parent: id, name };
+      }
+      // The last one may go on in the next rows.
+      if (rows.length < listingEntriesMax) break;
+      const open = directories.pop();
+      if (directories.length > 0) await connection.send({ type, last: false, directories });
+      directories = open ? [open] : [];
+      await turn();
+    }
+    await connection.send({ type, last: true, directories });
+  }
+
+  async #getListing(ids: readonly NodeId[]): Promise<void> {
+    const { store, connection } = this.#options;
+    let entries: PlacedEntry[] = [];
+    let bytes = 0;
+    for (const parent of ids) {
+      let after: Name | undefined;
+      for (;;) {
+        const rows = store.names(parent, { after, limit: pageMax });
+        for (const row of rows) {
+          const { name, entry } = decodeEntry(row.bytes);
+          entries.push({ parent, name, entry });
+          bytes += 6 + row.bytes.length;
+          after = name;
+          if (entries.length < listingEntriesMax && bytes < listingBytesMax) continue;
+          await connection.send({ type: MessageType.Listing, last: false, entries });
+          entries = [];
+          bytes = 0;
+        }
+        if (rows.length < pageMax) break;
+        await turn();
+      }
+    }
+    await connection.send({ type: MessageType.Listing, last: true, entries });
+  }
+
+  /** Without waiting: run() waits before it takes the next message. */
+  #send(message: Message): void {
+    assert(message.type !== MessageType.Failure);
+    this.#lastSend = this.#options.connection.send(message);
+    this.#lastSend.catch(() => {});
+  }
+}
+
+/** Rows read from the store at a time. */
+const pageMax = 1024;
+
+function xor(target: Buffer, bytes: Buffer): void {
+  for (let i = 0; i < target.length; i++) target[i] = (target[i] ?? 0) ^ (bytes[i] ?? 0);
+}
+
+function turn(): Promise<void> {
+  return new Promise(resolve => setImmediate(resolve));
+}

@@ -1,0 +1,248 @@
+// What a group of commits changes, kept in memory until it is written in one transaction. Reads
+// see the changes made so far, then the store.
+import { type Entry, type NodeId, nodeIdMax } from '../snapshot/entry.ts';
+import { decodeEntry, encodeEntry } from '../snapshot/entry-codec.ts';
+import type { Name } from '../snapshot/name.ts';
+import {
+  blockKey,
+  type DirectoryRecord,
+  encodeDirectory,
+  encodeFile,
+  encodeHints,
+  encodeKept,
+  type FileRecord,
+  fileKey,
+  type Hint,
+  hintsMax,
+  idKey,
+  type KeptRecord,
+  nameKey,
+  type ParentId,
+} from './receiver-records.ts';
+import {
+  commitKey,
+  type Head,
+  type OrphanKind,
+  orphanCodes,
+  type ReplicaStore,
+  type Row,
+} from './replica-store.ts';
+
+interface NameChange {
+  readonly key: Buffer;
+  entry: Entry | undefined;
+  bytes: Buffer | undefined;
+  isChanged: boolean;
+}
+
+interface FileChange {
+  readonly id: NodeId;
+  readonly version: number;
+  readonly record: FileRecord | undefined;
+}
+
+export class Changes {
+  readonly #store: ReplicaStore;
+  readonly #names = new Map<string, NameChange>();
+  readonly #directories = new Map<NodeId, DirectoryRecord | undefined>();
+  readonly #files = new Map<string, FileChange>();
+  readonly #hints = new Map<string, { key: Buffer; hints: Hint[] }>();
+  readonly #kept = new Map<string, { key: Buffer; record: KeptRecord | undefined }>();
+  readonly #orphans = new Map<NodeId, OrphanKind | undefined>();
+  readonly #intentsDone: bigint[] = [];
+  readonly #digest: Buffer;
+  #entryCount: number;
+  #nextId: number;
+  #keptNext: number;
+  watermark: bigint;
+
+  constructor(store: ReplicaStore) {
+    const { head } = store;
+    this.#store = store;
+    this.#digest = Buffer.from(head.digest);
+    this.#entryCount = head.entryCount;
+    this.#nextId = head.nextId;
+    this.#keptNext = head.keptNext;
+    this.watermark = head.watermark;
+  }
+
+  entry(parent: ParentId, name: Name | ''): Entry | undefined {
+    return this.#name(parent, name).entry;
+  }
+
+  setEntry(parent: ParentId, name: Name | '', entry: Entry): void {
+    this.#nextId = Math.max(this.#nextId, Math.min(entry.id + 1, nodeIdMax));
+    this.#change(parent, name, entry);
+  }
+
+  deleteEntry(parent: ParentId, name: Name): void {
+    this.#change(parent, name, undefined);
+  }
+
+  directory(id: NodeId): DirectoryRecord | undefined {
+    if (this.#directories.has(id)) return this.#directories.get(id);
+    return this.#store.directory(id);
+  }
+
+  setDirectory(id: NodeId, record: DirectoryRecord | undefined): void {
+    this.#directories.set(id, record);
+  }
+
+  file(id: NodeId, version: number): FileRecord | undefined {
+    const change = this.#files.get(`${id}.${version}`);
+    return change ? change.record : this.#store.file(id, version);
+  }
+
+  setFile(id: NodeId, version: number, record: FileRecord | undefined): void {
+    this.#files.set(`${id}.${version}`, { id, version, record });
+  }
+
+  /** The versions held of a file, newest first. */
+  versions(id: NodeId): number[] {
+    const versions = new Set(this.#store.versions(id));
+    for (const change of this.#files.values()) {
+      if (change.id !== id) continue;
+      if (change.record) versions.add(change.version);
+      else versions.delete(change.version);
+    }
+    return [...versions].sort((a, b) => b - a);
+  }
+
+  /** Blocks `from` and following of file `id` may be found there from now on. */
+  addHints(
+    id: NodeId,
+    ids: { idAt(i: number): Buffer },
+    run: { readonly from: number; readonly count: number },
+  ): void {
+    for (let block = run.from; block < run.from + run.count; block++) {
+      const { hints } = this.#hintsAt(ids.idAt(block));
+      if (hints.some(hint => hint.id === id && hint.block === block)) continue;
+      hints.unshift({ id, block });
+      if (hints.length > hintsMax) hints.pop();
+    }
+  }
+
+  /** The block is not there, or not in file `id` any more. */
+  dropHint(blockId: Buffer, id: NodeId): void {
+    const row = this.#hintsAt(blockId);
+    row.hints = row.hints.filter(hint => hint.id !== id);
+  }
+
+  kept(parent: ParentId, name: Name): KeptRecord | undefined {
+    const change = this.#kept.get(`${parent}/${name}`);
+    return change ? change.record : this.#store.kept(parent, name);
+  }
+
+  setKept(parent: ParentId, name: Name, record: KeptRecord | undefined): void {
+    this.#kept.set(`${parent}/${name}`, { key: nameKey(parent, name), record });
+  }
+
+  /** What was below directory `id` is still to be forgotten; undefined: all done. */
+  setOrphan(id: NodeId, kind: OrphanKind | undefined): void {
+    this.#orphans.set(id, kind);
+  }
+
+  /** A number no other kept content has. */
+  nextKept(): number {
+    return this.#keptNext++;
+  }
+
+  endIntent(commit: bigint): void {
+    this.#intentsDone.push(commit);
+  }
+
+  /** Changed names, as they will be. */
+  *changedNames(): Generator<{ parent: ParentId; name: Name; entry: Entry }> {
+    for (const { key, entry, isChanged } of this.#names.values()) {
+      if (!isChanged || !entry || key.length === 6) continue;
+      yield {
+        // Put in by #name from a ParentId and a Name.
+        parent: key.readUIntBE(0, 6) as ParentId,
+        name: key.toString('latin1', 6) as Name,
+        entry,
+      };
+    }
+  }
+
+  get head(): Head {
+    return {
+      watermark: this.watermark,
+      digest: this.#digest,
+      entryCount: this.#entryCount,
+      nextId: this.#nextId as NodeId,
+      keptNext: this.#keptNext,
+    };
+  }
+
+  /** Everything changed, as rows for ReplicaStore.write. */
+  rows(): Row[] {
+    const rows: Row[] = [];
+    for (const { key, bytes, isChanged } of this.#names.values()) {
+      if (isChanged) rows.push({ table: 'names', key, value: bytes });
+    }
+    for (const [id, record] of this.#directories) {
+      rows.push({ table: 'dirs', key: idKey(id), value: record && encodeDirectory(record) });
+    }
+    for (const { id, version, record } of this.#files.values()) {
+      const key = fileKey(id, version);
+      rows.push({ table: 'files', key, value: record && encodeFile(record) });
+    }
+    for (const { key, hints } of this.#hints.values()) {
+      const value = hints.length > 0 ? encodeHints(hints) : undefined;
+      rows.push({ table: 'blocks', key, value });
+    }
+    for (const { key, record } of this.#kept.values()) {
+      rows.push({ table: 'kept', key, value: record && encodeKept(record) });
+    }
+    for (const [id, kind] of this.#orphans) {
+      const value = kind && Buffer.from([orphanCodes[kind]]);
+      rows.push({ table: 'orphans', key: idKey(id), value });
+    }
+    for (const commit of this.#intentsDone) {
+      rows.push({ table: 'intents', key: commitKey(commit), value: undefined });
+    }
+    return rows;
+  }
+
+  #change(parent: ParentId, name: Name | '', entry: Entry | undefined): void {
+    const change = this.#name(parent, name);
+    const bytes = entry && encodeEntry(name, entry);
+    if (name !== '') {
+      if (change.bytes) this.#count(parent, change.bytes, -1);
+      if (bytes) this.#count(parent, bytes, 1);
+    }
+    change.entry = entry;
+    change.bytes = bytes;
+    change.isChanged = true;
+  }
+
+  #count(parent: ParentId, bytes: Buffer, by: 1 | -1): void {
+    const digest = this.#store.digestOf(parent, bytes);
+    for (let i = 0; i < digest.length; i++) {
+      this.#digest[i] = (this.#digest[i] ?? 0) ^ (digest[i] ?? 0);
+    }
+    this.#entryCount += by;
+  }
+
+  #name(parent: ParentId, name: Name | ''): NameChange {
+    const id = `${parent}/${name}`;
+    let change = this.#names.get(id);
+    if (!change) {
+      const bytes = this.#store.entryBytes(parent, name);
+      const entry = bytes && decodeEntry(bytes, { root: true }).entry;
+      change = { key: nameKey(parent, name), entry, bytes, isChanged: false };
+      this.#names.set(id, change);
+    }
+    return change;
+  }
+
+  #hintsAt(blockId: Buffer): { key: Buffer; hints: Hint[] } {
+    const id = blockId.toString('latin1', 0, 8);
+    let row = this.#hints.get(id);
+    if (!row) {
+      row = { key: Buffer.from(blockKey(blockId)), hints: this.#store.hints(blockId) };
+      this.#hints.set(id, row);
+    }
+    return row;
+  }
+}
