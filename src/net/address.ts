@@ -1,5 +1,5 @@
 // What an IP address says about who is calling. Pure.
-import { isIPv6 } from 'node:net';
+import { isIPv4, isIPv6 } from 'node:net';
 
 /** `HOST:PORT` for people, IPv6 in brackets. */
 export function formatAddress(host: string, port: number): string {
@@ -10,7 +10,7 @@ export function formatAddress(host: string, port: number): string {
 /** True for an address (not a name) that cannot leave this machine. */
 export function isLoopbackAddress(address: string): boolean {
   const plain = unmapped(address);
-  if (!isIPv6(plain)) return plain.startsWith('127.');
+  if (!isIPv6(plain)) return isIPv4(plain) && plain.startsWith('127.');
   return groups(plain).every((group, i) => group === (i === 7 ? 1 : 0));
 }
 

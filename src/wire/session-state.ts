@@ -62,7 +62,8 @@ export class PeerSession {
   check(type: number): void {
     const allowed: ReadonlySet<number> = allowedMessages[this.#role][this.#state];
     if (allowed.has(type)) return;
-    const text = `message of type ${type} in state '${this.#state}' of a ${this.#role}`;
+    const who = this.#state === 'greeting' ? '' : ` of a ${this.#role}`;
+    const text = `message of type ${type} in state '${this.#state}'${who}`;
     throw new ReplicaError('ERR_PROTOCOL', text);
   }
 
