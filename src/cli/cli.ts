@@ -1,0 +1,133 @@
+// The command line as a function: arguments and a context in, an exit code out.
+import { Cli, type CommandClass, type Definition } from 'clipanion';
+import { ReplicaError } from '../errors.ts';
+import type { CliContext } from './context.ts';
+import { ExitCode, exitCodeMeanings, exitCodeOf } from './exit-code.ts';
+import { formatCommandHelp, formatOverview } from './help.ts';
+import { KeyListCommand, KeyNewCommand, KeyRevokeCommand, KeyShowCommand } from './key-command.ts';
+import { PairCommand } from './pair-command.ts';
+import { plainLine } from './plain-line.ts';
+import { type Programs, realPrograms } from './programs.ts';
+import { PushCommand } from './push-command.ts';
+import { ReceiveCommand } from './receive-command.ts';
+import { type CommandSet, ReplicaCommand } from './replica-command.ts';
+import { readVersion } from './version.ts';
+
+const commandClasses: readonly (CommandClass<CliContext> & {
+  readonly notes: readonly string[];
+})[] = [
+  ReceiveCommand,
+  PushCommand,
+  PairCommand,
+  KeyShowCommand,
+  KeyNewCommand,
+  KeyListCommand,
+  KeyRevokeCommand,
+];
+
+/** Runs one command to its end. Never throws and never exits: errors become one line and a code. */
+export async function runCli(
+  argv: readonly string[],
+  context: CliContext,
+  programs: Programs = realPrograms,
+): Promise<ExitCode> {
+  const cli = Cli.from<CliContext>([...commandClasses], { binaryName: 'replica' });
+  const known = commandSet(cli.definitions());
+  try {
+    const answer = informationFor(argv, cli.definitions());
+    if (answer !== undefined) {
+      context.stdout.write(answer);
+      return ExitCode.Done;
+    }
+    const command = parse(cli, argv, context);
+    command.commands = known;
+    command.programs = programs;
+    return await command.execute();
+  } catch (error) {
+    return report(error, argv, context);
+  }
+}
+
+/** The answer to --help and --version, or undefined when there is work to do. */
+function informationFor(
+  argv: readonly string[],
+  definitions: readonly Definition[],
+): string | undefined {
+  const end = argv.indexOf('--');
+  const own = end < 0 ? argv : argv.slice(0, end);
+  const words = own.filter(word => !word.startsWith('-'));
+  const wantsHelp = own.includes('--help') || own.includes('-h') || argv.length === 0;
+  if (words.length === 0 && own.includes('--version')) return `replica ${readVersion()}\n`;
+  if (!wantsHelp && !(words[0] === 'help')) return undefined;
+  const topic = words[0] === 'help' ? words.slice(1) : words;
+  const matches = commandClasses.flatMap((one, index) => {
+    const definition = definitions[index];
+    const { notes } = one;
+    const path = one.paths?.[0] ?? [];
+    const isMatch = path.slice(0, Math.max(topic.length, 1)).every((word, i) => topic[i] === word);
+    return topic.length > 0 && isMatch && definition ? [{ definition, notes }] : [];
+  });
+  if (matches.length === 0) return formatOverview(definitions, exitCodeMeanings);
+  return formatCommandHelp(matches, exitCodeMeanings);
+}
+
+function parse(cli: Cli<CliContext>, argv: readonly string[], context: CliContext): ReplicaCommand {
+  let command: unknown;
+  try {
+    command = cli.process([...argv], context);
+  } catch (error) {
+    // clipanion's own errors carry a usage screen after the first line.
+    const message = error instanceof Error ? error.message : String(error);
+    throw new ReplicaError('ERR_USAGE', usageMessage(message, argv), { cause: error });
+  }
+  if (command instanceof ReplicaCommand) return command;
+  throw new ReplicaError('ERR_USAGE', usageMessage('', argv));
+}
+
+function usageMessage(message: string, argv: readonly string[]): string {
+  const command = argv.find(word => !word.startsWith('-')) ?? '';
+  const isKnown = commandClasses.some(one => one.paths?.[0]?.[0] === command);
+  const remedy = `see 'replica ${isKnown ? `${command} ` : ''}--help'`;
+  if (!isKnown) return `there is no command '${command}'; ${remedy}`;
+  const flag = /Unsupported option name \("(.*)"\)/.exec(message)?.[1];
+  if (flag !== undefined) return `there is no flag ${flag} for ${command}; ${remedy}`;
+  const first = message.split('\n')[0]?.replace(/[.:]$/, '') ?? '';
+  if (first === '' || first.startsWith('Command not found')) {
+    return `incomplete or unknown arguments for ${command}; ${remedy}`;
+  }
+  return `${first.charAt(0).toLowerCase()}${first.slice(1)}; ${remedy}`;
+}
+
+/** One line on stderr. A bug shows its stack when asked, as only then it helps. */
+function report(error: unknown, argv: readonly string[], context: CliContext): ExitCode {
+  const code = exitCodeOf(error);
+  const message = error instanceof Error ? error.message : String(error);
+  if (code !== ExitCode.Bug) {
+    context.stderr.write(`replica: ${plainLine(message)}\n`);
+    return code;
+  }
+  const isVerbose = argv.some(word => word === '--verbose' || /^-v+$/.test(word));
+  const stack = isVerbose && error instanceof Error && error.stack ? `${error.stack}\n` : '';
+  const hint = isVerbose ? '' : ' (run again with --verbose for details to report)';
+  context.stderr.write(`replica: a bug in replica: ${plainLine(message)}${hint}\n${stack}`);
+  return code;
+}
+
+function commandSet(definitions: readonly Definition[]): CommandSet {
+  const flags = new Map<string, ReadonlySet<string>>();
+  const allFlags = new Set<string>();
+  for (const [index, one] of commandClasses.entries()) {
+    const own = new Set<string>();
+    for (const { definition } of definitions[index]?.options ?? []) {
+      const flag = /--([a-z-]+)/.exec(definition)?.[1];
+      if (flag !== undefined && flag !== 'env-file') own.add(flag);
+    }
+    flags.set((one.paths?.[0] ?? []).join(' '), own);
+    for (const flag of own) allFlags.add(flag);
+  }
+  return {
+    allFlags,
+    names: [...new Set(commandClasses.flatMap(one => one.paths?.[0]?.[0] ?? []))],
+    flagsOf: path => flags.get(path) ?? new Set(),
+  };
+}

@@ -1,0 +1,54 @@
+#!/usr/bin/env node
+// The process around runCli: its streams, signals and end. Everything else is in runCli.
+import { homedir, hostname } from 'node:os';
+import { runCli } from './cli.ts';
+
+/** After the command ended, what is still open may take this long to end by itself. */
+const exitMsMax = 2000;
+
+const stop = new AbortController();
+for (const name of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(name, () => {
+    // The second one wants out at once. process.exit would wait for a hung file system call in a
+    // worker thread, and a crash at any instant is safe anyway.
+    if (stop.signal.aborted) process.kill(process.pid, 'SIGKILL');
+    stop.abort();
+  });
+}
+for (const stream of [process.stdout, process.stderr]) {
+  // The reader of a pipe went away (`| head`): nobody is left to tell.
+  stream.on('error', error => {
+    if (!('code' in error) || error.code !== 'EPIPE') throw error;
+  });
+}
+
+let isThreadHung = false;
+
+process.exitCode = await runCli(process.argv.slice(2), {
+  stdin: process.stdin,
+  stdout: process.stdout,
+  stderr: process.stderr,
+  env: process.env,
+  colorDepth: process.stderr.isTTY ? process.stderr.getColorDepth() : 1,
+  cwd: process.cwd(),
+  home: homedir(),
+  hostname: hostname(),
+  uid: process.geteuid?.(),
+  signal: stop.signal,
+  onHungThread: () => {
+    isThreadHung = true;
+  },
+  onHangup: handler => {
+    process.on('SIGHUP', handler);
+    return () => void process.off('SIGHUP', handler);
+  },
+});
+
+// Everything is closed and durable by now. A thread that hangs in a system call would keep the
+// process for ever, in process.exit too, which joins it: the kernel ends it, as the last resort.
+if (isThreadHung) process.kill(process.pid, 'SIGKILL');
+setTimeout(() => {
+  const isCallHung = process.getActiveResourcesInfo().some(name => name.startsWith('FSReq'));
+  if (isCallHung) process.kill(process.pid, 'SIGKILL');
+  process.exit();
+}, exitMsMax).unref();

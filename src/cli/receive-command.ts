@@ -1,0 +1,159 @@
+// `replica receive`: holds a replica and lets senders that have a key write to it.
+import { resolve } from 'node:path';
+import { Command, Option } from 'clipanion';
+import type { Log } from '../log.ts';
+import { formatAddress } from '../net/address.ts';
+import type { Connection } from '../net/connection.ts';
+import { formatPairing, type Key } from '../store/key-file.ts';
+import { checkDestination } from './checks.ts';
+import { readDestinationSettings } from './destination-settings.ts';
+import { ExitCode, exitCodeOf } from './exit-code.ts';
+import { KeyRing } from './keys.ts';
+import type { RunningListener, RunningReceiver } from './programs.ts';
+import { ReplicaCommand, type Surroundings } from './replica-command.ts';
+import { usage } from './settings.ts';
+import { defaultPort, isLoopbackHost } from './target.ts';
+
+/** `key revoke` ends open connections within this time. */
+const revokeCheckMs = 2000;
+
+export class ReceiveCommand extends ReplicaCommand {
+  static override paths = [['receive']];
+  static override usage = Command.Usage({
+    description: "Hold a replica in <dst> and accept 'replica push' from senders that have a key",
+  });
+  static override notes = [
+    "The first start makes a key. 'replica key show' prints its pairing string for 'replica pair' on the machine that holds the source. Once connections are accepted, 'listening on HOST:PORT' is printed.",
+  ];
+
+  destination = Option.String({ name: 'dst' });
+  port = Option.String('--port', { description: '<N> Port, 0 for a free one (default 7375)' });
+  host = Option.String('--host', {
+    description: '<ADDRESS> Address to listen on (default ::, all of them)',
+  });
+  state = Option.String('--state', {
+    description: '<DIR> State folder; needed when <dst> is on a network file system',
+  });
+  adopt = Option.Boolean('--adopt', {
+    description: 'Take over a folder that is not empty; what the source lacks is kept for --keep',
+  });
+  takeOver = Option.Boolean('--take-over', {
+    description: 'Accept another source than the one this replica belongs to',
+  });
+  fsync = Option.String('--fsync', {
+    description: '<batch|off> off: acknowledged commits may be lost at power loss (default batch)',
+  });
+  keep = Option.String('--keep', {
+    description: '<TIME> Keep replaced and deleted content this long (default 24h)',
+  });
+  specialBits = Option.Boolean('--special-bits', {
+    description: 'Replicate setuid, setgid and sticky bits',
+  });
+  logFile = Option.String('--log-file', { description: '<F> Append JSON lines to F' });
+  insecure = Option.Boolean('--insecure', {
+    description: 'No encryption, no key; loopback addresses only, for measurements',
+  });
+
+  protected override logFileFlag(): string | undefined {
+    return this.logFile;
+  }
+
+  protected override async perform({ settings, log }: Surroundings): Promise<ExitCode> {
+    const { signal, stdout, cwd, uid } = this.context;
+    const insecure = settings.switch('insecure', this.insecure);
+    const givenHost = settings.text('host', this.host);
+    if (insecure && givenHost !== undefined && !isLoopbackHost(givenHost.value)) {
+      throw usage(givenHost.origin, `--insecure needs a loopback address, such as 127.0.0.1`);
+    }
+    const port = settings.port('port', this.port, defaultPort);
+    const stateFolder = settings.text('state', this.state)?.value;
+    const root = resolve(cwd, this.destination);
+    const options = readDestinationSettings(settings, this);
+    checkDestination(root);
+    if (uid === 0) log.warn({}, 'running as root: a user of its own would be safer');
+
+    const receiver = await this.programs.openReceiver({
+      root,
+      ...(stateFolder === undefined ? {} : { stateFolder: resolve(cwd, stateFolder) }),
+      ...options,
+      log,
+    });
+    try {
+      const ring = new KeyRing(this.context);
+      const created = insecure ? undefined : ring.makeOwnOnFirstUse();
+      const keys = insecure ? () => [] : ring.followOwn(log);
+      const host = givenHost?.value ?? (insecure ? '127.0.0.1' : '::');
+      const listener = await this.programs.listen({ host, keys, port, insecure, log });
+      const { address } = listener;
+      stdout.write(`listening on ${formatAddress(address.host, address.port)}\n`);
+      if (created !== undefined) this.#showKey(created, address.port, ring.ownFile);
+      await serveUntil(signal, { receiver, listener, log });
+    } finally {
+      await receiver.close();
+    }
+    return ExitCode.Done;
+  }
+
+  /** Only a person at a terminal sees the secret: elsewhere stderr ends up in log archives. */
+  #showKey(key: Key, port: number, file: string): void {
+    const { stderr, hostname } = this.context;
+    const place = formatAddress(hostname, port);
+    const isTerminal = 'isTTY' in stderr && stderr.isTTY === true;
+    const lines = [
+      `made a key, ${file}. On the machine that holds the source, run`,
+      `    replica pair ${place}`,
+      isTerminal
+        ? 'and paste this line when it asks:'
+        : "and paste what 'replica key show' prints.",
+      ...(isTerminal ? [`    ${formatPairing(key)}`] : []),
+    ];
+    stderr.write(`${lines.join('\n')}\n`);
+  }
+}
+
+interface Service {
+  readonly receiver: RunningReceiver;
+  readonly listener: RunningListener;
+  readonly log: Log;
+}
+
+/** Serves every connection until the signal aborts; then every session finishes its commit. */
+async function serveUntil(
+  signal: AbortSignal,
+  { receiver, listener, log }: Service,
+): Promise<void> {
+  const stop = (): void => void listener.close();
+  signal.addEventListener('abort', stop, { once: true });
+  if (signal.aborted) stop();
+  const revoking = setInterval(() => listener.endRevoked(), revokeCheckMs);
+  const sessions = new Set<Promise<void>>();
+  try {
+    for await (const connection of listener.connections()) {
+      const session = serve(receiver, connection, log).finally(() => sessions.delete(session));
+      sessions.add(session);
+    }
+  } finally {
+    clearInterval(revoking);
+    signal.removeEventListener('abort', stop);
+    await listener.close();
+    await receiver.close();
+    await Promise.all(sessions);
+  }
+}
+
+async function serve(receiver: RunningReceiver, connection: Connection, log: Log): Promise<void> {
+  const { peer } = connection;
+  log.info({ peer, key: connection.peerKeyId }, `${peer} connected`);
+  try {
+    await receiver.serve(connection);
+    log.info({ peer }, `${peer} disconnected`);
+  } catch (error) {
+    if (exitCodeOf(error) === ExitCode.Bug) {
+      log.error({ peer, error }, `a bug ended the connection of ${peer}`);
+    } else {
+      const message = error instanceof Error ? error.message : String(error);
+      log.warn({ peer, error }, `${peer} disconnected: ${message}`);
+    }
+    await connection.close().catch(() => {});
+  }
+}

@@ -1,0 +1,86 @@
+// What every command shares: the common flags, layered settings and the log.
+import { resolve } from 'node:path';
+import { Command, Option } from 'clipanion';
+import type { Log } from '../log.ts';
+import type { CliContext } from './context.ts';
+import type { ExitCode } from './exit-code.ts';
+import { openLog } from './logging.ts';
+import type { Programs } from './programs.ts';
+import { type Flags, Settings } from './settings.ts';
+import { type UserFolders, userFolders } from './user-folders.ts';
+
+/** What cli.ts knows of all commands together. */
+export interface CommandSet {
+  readonly flagsOf: (command: string) => Flags;
+  readonly allFlags: Flags;
+  readonly names: readonly string[];
+}
+
+/** What a command works with once its settings are read. */
+export interface Surroundings {
+  readonly settings: Settings;
+  readonly folders: UserFolders;
+  readonly log: Log;
+  readonly logFile: string | undefined;
+}
+
+export abstract class ReplicaCommand extends Command<CliContext> {
+  /** Paragraphs below the flags in --help. */
+  static notes: readonly string[] = [];
+
+  envFile = Option.String('--env-file', {
+    description: '<F> Read settings, REPLICA_<FLAG>=value, from F',
+  });
+  verboseCount = Option.Counter('-v,--verbose', { description: 'Log more' });
+  /** Both set by cli.ts before it calls `execute`. */
+  commands!: CommandSet;
+  programs!: Programs;
+
+  /** Flags are valid and the log is open: do the work, return the exit code or throw. */
+  protected abstract perform(surroundings: Surroundings): Promise<ExitCode>;
+
+  /** --log-file, for the commands that have one. */
+  protected logFileFlag(): string | undefined {
+    return undefined;
+  }
+
+  override async execute(): Promise<ExitCode> {
+    const { env, cwd, stderr, colorDepth } = this.context;
+    const folders = userFolders(this.context);
+    const command = this.path[0] ?? '';
+    const flags = this.commands.flagsOf(this.path.join(' '));
+    const envFile = this.envFile ?? (env.REPLICA_ENV_FILE || undefined);
+    const settings = Settings.load({
+      command,
+      flags,
+      allFlags: this.commands.allFlags,
+      env,
+      envFile: envFile === undefined ? undefined : resolve(cwd, envFile),
+      configFile: folders.configFile,
+      sections: this.commands.names,
+    });
+    const logFileName = flags.has('log-file')
+      ? settings.text('log-file', this.logFileFlag())?.value
+      : undefined;
+    const logFile = logFileName === undefined ? undefined : resolve(cwd, logFileName);
+    const isTerminal = 'isTTY' in stderr && stderr.isTTY === true;
+    const { log, noteFailure, reopen, close } = openLog({
+      stderr,
+      isTerminal,
+      colors: isTerminal && colorDepth > 1 && !env.NO_COLOR,
+      verbosity: settings.count('verbose', this.verboseCount),
+      logFile,
+    });
+    // Without a log file a hangup keeps its meaning: the terminal went away, end.
+    const forgetHangup = logFile === undefined ? () => {} : this.context.onHangup(reopen);
+    try {
+      return await this.perform({ settings, folders, log, logFile });
+    } catch (error) {
+      noteFailure(error);
+      throw error;
+    } finally {
+      forgetHangup();
+      close();
+    }
+  }
+}

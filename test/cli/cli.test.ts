@@ -1,0 +1,171 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { exitCodeMeanings } from '../../src/cli/exit-code.ts';
+import { runInProcess } from '../support/run-cli.ts';
+
+t.test('--help is complete, short and on stdout', async t => {
+  const home = t.testdir();
+  for (const argv of [[], ['--help'], ['-h'], ['help'], ['push', '--help'], ['help', 'push']]) {
+    const { code, stdout, stderr } = await runInProcess(argv, { home });
+    t.equal(code, 0, argv.join(' '));
+    t.equal(stderr, '');
+    for (const [number] of exitCodeMeanings) t.match(stdout, new RegExp(`^ *${number}  `, 'm'));
+    const longest = Math.max(...stdout.split('\n').map(line => line.length));
+    t.ok(longest <= 80, `${longest} columns`);
+  }
+  const push = await runInProcess(['push', 'a', '--help'], { home });
+  for (const flag of [
+    '--interval',
+    '--once',
+    '-n, --dry-run',
+    '--max-delete N\\|P%',
+    '-v, --verbose',
+  ]) {
+    t.match(push.stdout, new RegExp(`^  ${flag} `, 'm'));
+  }
+  const key = await runInProcess(['key', '--help'], { home });
+  t.match(key.stdout, /replica key revoke <id>/);
+  const revoke = await runInProcess(['key', 'revoke', '--help'], { home });
+  t.notMatch(revoke.stdout, /replica key new/);
+});
+
+t.test('--version prints the version', async t => {
+  const { code, stdout } = await runInProcess(['--version'], { home: t.testdir() });
+  t.equal(code, 0);
+  t.match(stdout, /^replica \d+\.\d+\.\d+/);
+});
+
+t.test(
+  'wrong arguments: one line on stderr with the remedy, nothing on stdout, exit 1',
+  async t => {
+    const home = t.testdir({ src: {}, file: '' });
+    const rows: [string[], string][] = [
+      [['frob'], "there is no command 'frob'; see 'replica --help'"],
+      [['--bogus'], "there is no command ''; see 'replica --help'"],
+      [['key'], "incomplete or unknown arguments for key; see 'replica key --help'"],
+      [['push'], "not enough positional arguments; see 'replica push --help'"],
+      [
+        ['push', 'src', 'host', '--bogus'],
+        "there is no flag --bogus for push; see 'replica push --help'",
+      ],
+      [
+        ['push', 'src', 'host', '--interval', 'abc'],
+        "--interval: 'abc' is not a duration such as 500, 2s or 24h",
+      ],
+      [['push', 'src', 'host', '--interval=0'], '--interval: 0 is not from 10ms to 86400000ms'],
+      [['push', 'src', 'host', '--timeout', '1'], '--timeout: 1 is not from 100ms to 86400000ms'],
+      [
+        ['push', 'src', 'host', '--max-delete', '101%'],
+        "--max-delete: '101%' is neither a count nor a share up to 100%",
+      ],
+      [
+        ['push', 'src', 'host', '--path', '../x'],
+        "--path: '../x' must be a path below the source, such as docs/api",
+      ],
+      [['push', 'src', 'host', '--insecure'], '--insecure: only to a loopback address, not host'],
+      [
+        ['push', 'src', 'host', '--adopt'],
+        "--adopt: is for a folder on this machine; give it to 'replica receive'",
+      ],
+      [
+        ['push', 'src', 'host', '--no-delete', '--delete-excluded'],
+        '--delete-excluded: contradicts --no-delete; give one of them',
+      ],
+      [
+        ['push', 'src', 'ssh://h/x'],
+        "unusable target 'ssh://h/x': ssh:// is not available yet; use host:port",
+      ],
+      [['receive', 'dst', '--port', '70000'], "--port: '70000' is not a port from 0 to 65535"],
+      [['receive', 'dst', '--fsync', 'maybe'], "--fsync: 'maybe' is not one of batch, off"],
+      [
+        ['receive', 'dst', '--keep', 'long'],
+        "--keep: 'long' is not a duration such as 500, 2s or 24h",
+      ],
+      [
+        ['receive', 'dst', '--insecure', '--host', '::'],
+        '--host: --insecure needs a loopback address, such as 127.0.0.1',
+      ],
+      [
+        ['pair', 'user@host'],
+        "unusable target 'user@host': there are no user names here; give host:port",
+      ],
+    ];
+    for (const [argv, message] of rows) {
+      const result = await runInProcess(argv, { home });
+      t.strictSame(
+        result,
+        { code: 1, stdout: '', stderr: `replica: ${message}\n` },
+        argv.join(' '),
+      );
+    }
+  },
+);
+
+t.test('unsuitable paths: exit 3 before anything starts', async t => {
+  const home = t.testdir({ src: { sub: {} }, file: '', link: t.fixture('symlink', 'src') });
+  const at = (path: string): string => join(home, path);
+  const rows: [string[], string][] = [
+    [['push', 'nope', 'host'], `source ${at('nope')} does not exist`],
+    [
+      ['push', 'file', 'host'],
+      `source ${at('file')} is not a directory; to replicate parts of one, use --path`,
+    ],
+    [['push', 'src', './src'], `source and destination are the same folder, ${at('src')}`],
+    [
+      ['push', 'src', './src/sub'],
+      `destination ${at('src/sub')} is inside the source ${at('src')}; choose another place`,
+    ],
+    [
+      ['push', 'src', './link/new'],
+      `destination ${at('src/new')} is inside the source ${at('src')}; choose another place`,
+    ],
+    [
+      ['push', 'src/sub', './src'],
+      `source ${at('src/sub')} is inside the destination ${at('src')}; choose another place`,
+    ],
+    [['push', 'src', './file'], `destination ${at('file')} is not a directory`],
+    [
+      ['push', 'src', './no/dst'],
+      `destination ${at('no/dst')} cannot be made: its parent folder does not exist`,
+    ],
+    [
+      ['push', 'src', 'host', '--exclude-from', 'no'],
+      `cannot read --exclude-from ${at('no')} (ENOENT)`,
+    ],
+    [
+      ['push', 'src', 'host', '--log-file', 'no/log'],
+      `cannot open the log file ${at('no/log')} (ENOENT)`,
+    ],
+    [['receive', 'file'], `destination ${at('file')} is not a directory`],
+    [
+      ['receive', 'no/dst'],
+      `destination ${at('no/dst')} cannot be made: its parent folder does not exist`,
+    ],
+  ];
+  for (const [argv, message] of rows) {
+    const result = await runInProcess(argv, { home });
+    t.strictSame(result, { code: 3, stdout: '', stderr: `replica: ${message}\n` }, argv.join(' '));
+  }
+});
+
+t.test('settings come from the config file, and wrong ones name it', async t => {
+  const home = t.testdir({ src: {} });
+  const folder = join(home, '.config/replica');
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, 'config.json'), '{"push": {"interval": "never"}}');
+  const result = await runInProcess(['push', 'src', 'host'], { home });
+  t.equal(result.code, 1);
+  t.match(result.stderr, /^replica: push\.interval in .*config\.json: 'never' is not a duration/);
+  const given = await runInProcess(['push', 'src', 'host', '--interval', '1s'], { home });
+  t.equal(given.code, 5, 'the flag wins; then the key is missing');
+});
+
+t.test('a control character in an argument does not reach the terminal', async t => {
+  const { code, stderr } = await runInProcess(['push', 'a\x1b[31m\nb', 'host'], {
+    home: t.testdir(),
+  });
+  t.equal(code, 3);
+  t.notMatch(stderr, /\x1b/);
+  t.equal(stderr.split('\n').length, 2);
+});

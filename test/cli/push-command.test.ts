@@ -1,0 +1,310 @@
+import { mkdirSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import type { Programs, ReceiveOptions } from '../../src/cli/programs.ts';
+import { ReplicaError } from '../../src/errors.ts';
+import { memoryPair } from '../../src/net/connection.ts';
+import type { SenderEvent, SenderOutcome } from '../../src/sender/events.ts';
+import type { SenderOptions } from '../../src/sender/sender.ts';
+import { type InProcessOptions, runInProcess } from '../support/run-cli.ts';
+
+const equal: SenderOutcome = {
+  inSync: true,
+  problems: 0,
+  vanished: 0,
+  held: 0,
+  interrupted: false,
+  error: undefined,
+};
+
+class Doubles {
+  sender: SenderOptions | undefined;
+  receiver: ReceiveOptions | undefined;
+  closed: string[] = [];
+  readonly #events: readonly SenderEvent[];
+
+  constructor(events: readonly SenderEvent[]) {
+    this.#events = events;
+  }
+
+  get programs(): Programs {
+    const events = this.#events;
+    const { closed } = this;
+    return {
+      memoryPair,
+      dial: () => Promise.reject(new ReplicaError('ERR_SOCKET', 'no network in this test')),
+      listen: () => Promise.reject(new ReplicaError('ERR_SOCKET', 'no network in this test')),
+      openReceiver: async options => {
+        this.receiver = options;
+        return { serve: async () => {}, close: async () => void closed.push('receiver') };
+      },
+      openSender: async options => {
+        this.sender = options;
+        return {
+          async *run() {
+            yield* events;
+          },
+          close: async () => closed.push('sender') > 0,
+        };
+      },
+    };
+  }
+}
+
+/** `push src ./dst` with a sender that says `events`. */
+async function push(
+  t: Test,
+  events: readonly SenderEvent[],
+  flags: readonly string[] = [],
+  options: Partial<InProcessOptions> = {},
+) {
+  const home = t.testdir({ src: { file: 'x' } });
+  const doubles = new Doubles(events);
+  const result = await runInProcess(['push', 'src', './dst', ...flags], {
+    home,
+    programs: doubles.programs,
+    ...options,
+  });
+  return { ...result, home: realpathSync(home), doubles };
+}
+
+function end(outcome: Partial<SenderOutcome> = {}): SenderEvent {
+  return { kind: 'end', outcome: { ...equal, ...outcome } };
+}
+
+t.test('flags reach the sender with their defaults', async t => {
+  const { code, doubles, home } = await push(t, [end()]);
+  t.equal(code, 0);
+  const { sender, receiver } = doubles;
+  t.match(sender, {
+    source: join(home, 'src'),
+    intervalMs: 500,
+    once: false,
+    dryRun: false,
+    paths: [],
+    exclude: [],
+    deleteExcluded: false,
+    delete: true,
+    maxDelete: { kind: 'percent', value: 50 },
+    acceptDeletes: false,
+    checksum: false,
+    timeoutMs: 30_000,
+    takeOver: false,
+    label: `testhost:${home}/src`,
+  });
+  t.equal(sender?.sourceId.length, 16);
+  t.match(sender?.stateFolder, /^.*\/\.local\/state\/replica\/[0-9a-f]{16}$/);
+  t.equal(statSync(sender?.stateFolder ?? '').mode & 0o777, 0o700);
+  t.match(receiver, {
+    root: join(home, 'dst'),
+    adopt: false,
+    takeOver: false,
+    fsync: 'batch',
+    keepMs: 86_400_000,
+    specialBits: false,
+  });
+  t.same(doubles.closed, ['sender', 'receiver'], 'the sender closes before its receiver');
+});
+
+t.test('flags reach the sender as given', async t => {
+  const flags = [
+    ...['--interval', '2s', '--once', '--exclude', '*.o', '--exclude', 'build/', '--no-delete'],
+    ...['--max-delete', '7', '--accept-deletes', '-c', '--timeout=1m', '--take-over'],
+    ...['--special-bits', '--adopt', '--fsync', 'off', '--keep', '1h', '--path', './a//b/'],
+  ];
+  const { code, doubles } = await push(t, [end()], flags);
+  t.equal(code, 0);
+  t.match(doubles.sender, {
+    intervalMs: 2000,
+    once: true,
+    paths: ['a/b'],
+    exclude: ['*.o', 'build/'],
+    delete: false,
+    maxDelete: { kind: 'count', value: 7 },
+    acceptDeletes: true,
+    checksum: true,
+    timeoutMs: 60_000,
+    takeOver: true,
+  });
+  t.match(doubles.receiver, {
+    adopt: true,
+    takeOver: true,
+    fsync: 'off',
+    keepMs: 3_600_000,
+    specialBits: true,
+  });
+});
+
+t.test('patterns on the command line come after those of files, and so beat them', async t => {
+  const home = t.testdir({ src: {}, rules: '# a comment\r\n*.log\n\n!keep.log\n' });
+  const doubles = new Doubles([end()]);
+  const flags = ['--exclude', 'keep.log', '--exclude-from', 'rules'];
+  await runInProcess(['push', 'src', './dst', ...flags], { home, programs: doubles.programs });
+  t.same(doubles.sender?.exclude, ['# a comment', '*.log', '!keep.log', 'keep.log']);
+});
+
+t.test('a dry run and a part of the source are one pass', async t => {
+  t.match((await push(t, [end()], ['-n'])).doubles.sender, { once: true, dryRun: true });
+  t.match((await push(t, [end()], ['--path', 'a'])).doubles.sender, { once: true, dryRun: false });
+});
+
+t.test('the same source and target get the same state folder, others another', async t => {
+  const folder = async (target: string): Promise<string | undefined> => {
+    const home = t.testdir({ src: {}, link: t.fixture('symlink', 'dst'), dst: {} });
+    const doubles = new Doubles([end()]);
+    const source = target === './dst' ? 'src' : './src/';
+    await runInProcess(['push', source, target], { home, programs: doubles.programs });
+    return doubles.sender?.stateFolder;
+  };
+  const first = await folder('./dst');
+  t.equal(await folder('./link/'), first);
+  t.not(await folder('./other'), first);
+});
+
+t.test('each outcome has its exit code', async t => {
+  const failure = (code: ConstructorParameters<typeof ReplicaError>[0]) => ({
+    inSync: false,
+    error: new ReplicaError(code, 'what happened to what'),
+  });
+  const rows: [Partial<SenderOutcome>, readonly string[], number][] = [
+    [{}, ['--once'], 0],
+    [{ inSync: false }, [], 0],
+    [{ inSync: false, interrupted: true }, [], 0],
+    [{ inSync: false, interrupted: true }, ['--once'], 20],
+    [{ interrupted: true }, ['--once'], 0],
+    [{ inSync: false, problems: 2, vanished: 1, held: 1 }, ['--once'], 23],
+    [{ inSync: false, vanished: 1, held: 1 }, ['--once'], 25],
+    [{ vanished: 1 }, ['--once'], 24],
+    [{ inSync: false }, ['--once'], 23],
+    [failure('ERR_AUTH'), [], 5],
+    [failure('ERR_FENCED'), [], 12],
+    [failure('ERR_FOREIGN'), [], 3],
+    [failure('ERR_IO'), ['--once'], 11],
+    [failure('ERR_TIMEOUT'), ['--once'], 30],
+  ];
+  for (const [outcome, flags, expected] of rows) {
+    const { code, stderr } = await push(t, [end(outcome)], flags);
+    t.equal(code, expected, JSON.stringify([outcome, flags]));
+    if (outcome.error) t.match(stderr, /^replica: what happened to what$/m);
+  }
+});
+
+t.test('says what happens, as JSON lines off a terminal and as sentences on one', async t => {
+  const events: SenderEvent[] = [
+    {
+      kind: 'disconnected',
+      error: new ReplicaError('ERR_SOCKET', 'connection refused'),
+      retryInMs: 1500,
+    },
+    { kind: 'connected', peer: 'this process' },
+    { kind: 'commit', commit: 7n, operations: 1, bytesSent: 417, bytesReused: 1_210_000, ms: 12 },
+    { kind: 'problem', problem: { path: 'a\n\xff', code: 'EACCES', message: 'permission denied' } },
+    { kind: 'held', reason: 'the source is empty', count: 3 },
+    { kind: 'released' },
+    { kind: 'source', state: 'gone', reason: 'its folder is missing' },
+    { kind: 'source', state: 'back', reason: 'its folder is there again' },
+    { kind: 'synced', entries: 2, special: 0 },
+    { kind: 'synced', entries: 2, special: 3 },
+    { kind: 'reconciling', entries: 1 },
+    { kind: 'state', message: 'the state was rebuilt' },
+    { kind: 'lost', count: 2 },
+    { kind: 'disconnected', error: new ReplicaError('ERR_SOCKET', 'link lost'), retryInMs: 200 },
+    end({ problems: 1, vanished: 2, held: 3 }),
+  ];
+  const sentences = [
+    'connection refused; trying again in 1.5 s',
+    'connected to this process',
+    'commit 7: 1 operation, 417 B sent, 1.21 MB reused, 12 ms',
+    'a\\x0a\\xff: permission denied',
+    '3 deletes held: the source is empty; --accept-deletes releases them',
+    'held deletes released',
+    'source gone: its folder is missing',
+    'source back: its folder is there again',
+    'in sync, 2 entries',
+    'in sync, 2 entries; skipped 3 sockets, pipes and devices',
+    'comparing with the 1 entry of the replica',
+    'the state was rebuilt',
+    '2 entries changed at the destination; putting them right',
+    'link lost; trying again in 200 ms',
+    '1 entry not transferred',
+    '2 entries vanished while being read',
+    '3 deletes held',
+  ];
+  const piped = await push(t, events);
+  const lines = piped.stderr
+    .trimEnd()
+    .split('\n')
+    .map(line => JSON.parse(line));
+  t.same(
+    lines.map(line => line.msg),
+    sentences,
+  );
+  t.match(lines[2], { level: 'info', commit: 7, operations: 1, bytesSent: 417, ms: 12 });
+  t.match(lines[0].time, /^\d{4}-\d\d-\d\dT/);
+  const terminal = await push(t, events, [], { isTerminal: true });
+  for (const [i, line] of terminal.stderr.trimEnd().split('\n').entries()) {
+    t.match(line, /^\[\d\d:\d\d:\d\d\] (INFO|WARN): /);
+    t.ok(line.endsWith(`: ${sentences[i]}`), line);
+  }
+});
+
+t.test('--dry-run prints operations to stdout', async t => {
+  const operations: SenderEvent[] = [
+    { kind: 'operation', text: '+ a' },
+    { kind: 'operation', text: '- b\x1b[2J' },
+  ];
+  const { stdout } = await push(t, [...operations, end()], ['--dry-run']);
+  t.equal(stdout, '+ a\n- b [2J\n');
+});
+
+t.test('--log-file gets JSON lines too, with the failure that ended it', async t => {
+  const outcome = { inSync: false, error: new ReplicaError('ERR_FENCED', 'a newer sender') };
+  const events: SenderEvent[] = [{ kind: 'synced', entries: 2, special: 0 }, end(outcome)];
+  const { code, home, stderr } = await push(t, events, ['--log-file', 'log'], {
+    env: { REPLICA_VERBOSE: '1' },
+  });
+  t.equal(code, 12);
+  t.match(stderr, /in sync/);
+  const lines = readFileSync(join(home, 'log'), 'utf8').trimEnd().split('\n');
+  t.equal(JSON.parse(lines[0] ?? '').msg, 'in sync, 2 entries');
+  t.match(JSON.parse(lines[1] ?? ''), { level: 'error', error: { message: 'a newer sender' } });
+});
+
+t.test('own state and log inside the source are left out of the replica', async t => {
+  const home = join(t.testdir({ home: { 'logs [1]': {} } }), 'home');
+  const doubles = new Doubles([end()]);
+  await runInProcess(['push', '.', '../dst', '--log-file', 'logs [1]/a*.log'], {
+    home,
+    programs: doubles.programs,
+  });
+  t.same(doubles.sender?.exclude, ['/.local/state/replica', '/logs \\[1\\]/a\\*.log']);
+});
+
+t.test('a bug is exit 70, with its stack only when asked', async t => {
+  const broken = { ...new Doubles([]).programs };
+  const home = t.testdir({ src: {} });
+  const short = await runInProcess(['push', 'src', './dst'], { home, programs: broken });
+  t.equal(short.code, 70);
+  t.match(short.stderr, /^replica: a bug in replica: .*\(run again with --verbose for details/);
+  t.equal(short.stderr.split('\n').length, 2);
+  const long = await runInProcess(['push', '-v', 'src', './dst'], { home, programs: broken });
+  t.equal(long.code, 70);
+  t.match(long.stderr, /push-command/);
+});
+
+t.test('a system error that nobody named is file I/O: exit 11 in one line', async t => {
+  const home = t.testdir({ src: {} });
+  const doubles = new Doubles([end()]);
+  const programs: Programs = {
+    ...doubles.programs,
+    openSender: async () => {
+      mkdirSync(join(home, 'src'));
+      throw new Error('unreachable');
+    },
+  };
+  const { code, stderr } = await runInProcess(['push', 'src', './dst'], { home, programs });
+  t.equal(code, 11);
+  t.match(stderr, /^replica: EEXIST: .*\n$/);
+  t.same(doubles.closed, ['receiver']);
+  t.same(readdirSync(join(home, 'dst')), []);
+});
