@@ -424,7 +424,8 @@ export class Applier {
     const { directory } = this.#openToChange(parent);
     const present = directory.lstat(name);
     const waiting = this.#limbo.get(entry.id);
-    if (waiting) {
+    // A file with several names may have lost one to limbo and move by another.
+    if (waiting && this.#changes.entry(fromParent, fromName)?.id !== entry.id) {
       this.#placeFromLimbo(step, waiting, directory, present);
       return;
     }
@@ -618,7 +619,8 @@ export class Applier {
     const record = this.#changes.file(current.id, current.version);
     assert(record, 'a file as recorded has a record');
     const { limbo } = this.#options.folders;
-    if (this.#isPlacedLater(current.id) && !this.#limbo.has(current.id)) {
+    const isLastName = record.links <= 1;
+    if (isLastName && this.#isPlacedLater(current.id) && !this.#limbo.has(current.id)) {
       const aside = toName(`${this.#commit}.${current.id}`);
       if (limbo.lstat(aside)) limbo.unlink(aside);
       const undo = this.#setAside(place, limbo, aside) ?? moveAside(place, limbo, aside);
@@ -631,7 +633,7 @@ export class Applier {
         },
       };
     }
-    if (record.links > 1) {
+    if (!isLastName) {
       if (!stays) directory.unlink(name);
       return {
         undo() {},
