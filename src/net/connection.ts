@@ -181,8 +181,8 @@ export class Connection {
   /**
    * Messages in order, for one consumer. A message counts as handled when the next one is asked
    * for; Buffers in it stay valid while they are referenced. Returns when either side closed, a
-   * Failure being the last message then; throws ERR_SOCKET when the link broke and ERR_PROTOCOL
-   * when the peer broke the protocol (which the peer is told).
+   * Failure being the last message then; throws ERR_SOCKET when the link broke or ended before a
+   * Hello, and ERR_PROTOCOL when the peer broke the protocol (which the peer is told).
    */
   async *messages(): AsyncGenerator<Message, void, void> {
     assert(!this.#isConsumed, 'messages() has one consumer');
@@ -258,8 +258,6 @@ export class Connection {
     void this.closed.then(() => signal.removeEventListener('abort', abort));
   }
 
-  // Sending
-
   #add(message: Message): void {
     if (!isControl(message.type)) this.#meter.sent(encodedSize(message), performance.now());
     this.#outbox.add(message);
@@ -286,8 +284,6 @@ export class Connection {
     this.#add({ type: MessageType.Pong, token });
   }
 
-  // Receiving
-
   /** The next frame if it is there; undefined also when there will be none. */
   #takeFrame(): Frame | undefined {
     if (this.#isOver || this.#closing) return undefined;
@@ -313,8 +309,10 @@ export class Connection {
 
   #finish(): undefined {
     this.#isOver = true;
-    if (!this.#inbox.isPartial) return undefined;
-    throw new ReplicaError('ERR_SOCKET', `${this.peer} ended the connection within a frame`);
+    const isEarly = this.#session.state === 'greeting';
+    if (!this.#inbox.isPartial && !isEarly) return undefined;
+    const when = isEarly ? 'without a greeting' : 'within a frame';
+    throw new ReplicaError('ERR_SOCKET', `${this.peer} ended the connection ${when}`);
   }
 
   /** The message in `frame`, or undefined if it was for the connection itself. */

@@ -112,7 +112,7 @@ async function secured(socket: net.Socket, key: Psk, peer: string): Promise<tls.
     secure.once('close', () => reject(handshakeError(new Error('closed'), key, peer)));
   });
   try {
-    assertPsk(secure);
+    assertPsk(secure, peer);
   } catch (error) {
     secure.destroy();
     throw error;
@@ -137,7 +137,7 @@ function unreachable(error: unknown, peer: string): ReplicaError {
 
 /** The one clear line for each way a handshake fails. */
 function handshakeError(error: Error, key: Psk, peer: string): ReplicaError {
-  const code = systemCode(error) ?? '';
+  const code = errorCode(error);
   const options = { cause: error };
   if (/WRONG_VERSION_NUMBER|HTTP_REQUEST|PACKET_LENGTH|RECORD_LENGTH|BAD_RECORD_TYPE/.test(code)) {
     const text = `${peer} does not speak TLS: it is no replica receiver, or one with --insecure`;
@@ -159,4 +159,9 @@ function handshakeError(error: Error, key: Psk, peer: string): ReplicaError {
   }
   const text = `${peer} closed the connection during the handshake (${code || error.message})`;
   return new ReplicaError('ERR_SOCKET', text, options);
+}
+
+/** ERR_SSL_… of OpenSSL, the name of what is wrong with a certificate, or a system code. */
+function errorCode(error: Error): string {
+  return 'code' in error && typeof error.code === 'string' ? error.code : '';
 }

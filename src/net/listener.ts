@@ -189,7 +189,7 @@ export class Listener {
     });
     // Node reports a failed or late handshake here and leaves the socket open.
     server.on('tlsClientError', (error, socket) => {
-      this.#report(socket.remoteAddress, systemCode(error) ?? error.message);
+      this.#report(socket.remoteAddress, 'code' in error ? String(error.code) : error.message);
       socket.destroy();
     });
     server.on('secureConnection', socket => {

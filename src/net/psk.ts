@@ -42,7 +42,7 @@ export function idOf(identity: string): string | undefined {
  * Throws ERR_AUTH unless the client `socket`'s handshake was done with the pre-shared key and a
  * fresh key exchange: a server that has a certificate instead is an impostor, whoever signed it.
  */
-export function assertPsk(socket: TLSSocket): void {
+export function assertPsk(socket: TLSSocket, peer: string): void {
   // TLS 1.3 counts a pre-shared key as a resumed session; tickets are never used here.
   const isPsk = socket.isSessionReused() && Object.keys(socket.getPeerCertificate()).length === 0;
   // { type: 'ECDH', … } on OpenSSL 3.0, { type: 'TLSGroup', … } on 3.5, {} without an exchange.
@@ -50,5 +50,5 @@ export function assertPsk(socket: TLSSocket): void {
   const exchangeType = exchange && 'type' in exchange ? exchange.type : undefined;
   const isFresh = exchangeType === 'ECDH' || exchangeType === 'TLSGroup';
   if (isPsk && isFresh && socket.getProtocol() === 'TLSv1.3') return;
-  throw new ReplicaError('ERR_AUTH', 'the server did not prove that it has the key');
+  throw new ReplicaError('ERR_AUTH', `${peer} did not prove that it has the key`);
 }

@@ -149,7 +149,16 @@ export function writeKeyFile(
       cause: error,
     });
   } finally {
-    rmSync(temporary, { force: true });
+    removeIfThere(temporary);
+  }
+}
+
+function removeIfThere(path: string): void {
+  try {
+    rmSync(path, { force: true });
+  } catch (error) {
+    // Where its folder is none, there is no file either; what went wrong is told already.
+    if (systemCode(error) === undefined) throw error;
   }
 }
 
