@@ -43,6 +43,8 @@ interface Stranger {
   readonly caller: string;
   /** The deadline of the handshake. */
   readonly timer: NodeJS.Timeout;
+  /** The handshake is done: its connection looks after it. */
+  isConnected: boolean;
 }
 
 export class Listener {
@@ -133,7 +135,9 @@ export class Listener {
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    for (const { socket } of this.#strangers.values()) socket.destroy();
+    for (const { socket, isConnected } of this.#strangers.values()) {
+      if (!isConnected) socket.destroy();
+    }
     const accepted = this.#accepted;
     this.#accepted = [];
     this.#wake?.();
@@ -160,7 +164,7 @@ export class Listener {
       socket.destroy();
     }, this.#limits.handshakeMs);
     const id = endpoints(socket);
-    this.#strangers.set(id, { socket, caller, timer });
+    this.#strangers.set(id, { socket, caller, timer, isConnected: false });
     socket.once('close', () => this.#forget(id));
     if (this.#tls) this.#tls.emit('connection', socket);
     else this.#accept(socket, undefined);
@@ -231,6 +235,7 @@ export class Listener {
       return;
     }
     clearTimeout(stranger.timer);
+    stranger.isConnected = true;
     const connection = Connection.over(socket, {
       checksum: !this.#tls,
       peer: formatAddress(socket.remoteAddress ?? '', socket.remotePort ?? 0),

@@ -170,7 +170,6 @@ t.test('close sends strangers away and leaves peers alone', async t => {
   const connections = listener.connections();
   const client = await dialTo(listener.address.port);
   const { value: server } = await connections.next();
-  server?.setPayloadLimit(payloadSizeMax);
   const waiting = await dialTo(listener.address.port);
   const idle = await stranger(t, listener.address.port);
   await until(() => listener.address.port > 0);
