@@ -3,8 +3,10 @@
 import { homedir, hostname } from 'node:os';
 import { runCli } from './cli.ts';
 
-/** After the command ended, what is still open may take this long to end by itself. */
+/** After the command ended, file system calls under way may take this long. */
 const exitMsMax = 2000;
+/** Timers and idle sockets are not waited for: nothing of worth hangs on them. */
+const exitCheckMs = 100;
 
 const stop = new AbortController();
 for (const name of ['SIGINT', 'SIGTERM'] as const) {
@@ -47,8 +49,9 @@ process.exitCode = await runCli(process.argv.slice(2), {
 // Everything is closed and durable by now. A thread that hangs in a system call would keep the
 // process for ever, in process.exit too, which joins it: the kernel ends it, as the last resort.
 if (isThreadHung) process.kill(process.pid, 'SIGKILL');
-setTimeout(() => {
-  const isCallHung = process.getActiveResourcesInfo().some(name => name.startsWith('FSReq'));
-  if (isCallHung) process.kill(process.pid, 'SIGKILL');
-  process.exit();
-}, exitMsMax).unref();
+const endedAt = performance.now();
+setInterval(() => {
+  const isCalling = process.getActiveResourcesInfo().some(name => name.startsWith('FSReq'));
+  if (!isCalling) process.exit();
+  if (performance.now() - endedAt > exitMsMax) process.kill(process.pid, 'SIGKILL');
+}, exitCheckMs).unref();

@@ -153,7 +153,14 @@ export class PushCommand extends ReplicaCommand {
     const options = readDestinationSettings(settings, this);
     checkDestination(root);
     const { openReceiver, memoryPair } = this.programs;
-    const receiver = await openReceiver({ root, ...options, log });
+    // The sender reports what happens; the receiver only what goes wrong.
+    const quietLog: Log = {
+      debug: (fields, message) => log.debug(fields, message),
+      info: (fields, message) => log.debug(fields, message),
+      warn: (fields, message) => log.warn(fields, message),
+      error: (fields, message) => log.error(fields, message),
+    };
+    const receiver = await openReceiver({ root, ...options, log: quietLog });
     return {
       name: `file:${realPathOf(root)}`,
       connect: async () => {

@@ -39,7 +39,8 @@ export function reportEvent(event: SenderEvent, { log, stdout }: ReportTo): void
       );
       return;
     case 'commit': {
-      const { operations, bytesSent, bytesReused, ms } = event;
+      const { operations, bytesSent, bytesReused } = event;
+      const ms = Math.round(event.ms);
       log.info(
         { commit: Number(event.commit), operations, bytesSent, bytesReused, ms },
         `commit ${event.commit}: ${count(operations, 'operation')}, ${formatBytes(bytesSent)} sent, ` +
