@@ -1,6 +1,6 @@
 // Where tests put their trees: on every file system at hand, since they differ in what they
 // promise (tmpfs never reuses inodes at once, ext4 orders names by hash, and so on).
-import { fork } from 'node:child_process';
+import { fork, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import { join } from 'node:path';
 import type { Test } from 'tap';
@@ -11,15 +11,27 @@ export function onEachFileSystem(
   name: string,
   body: (t: Test, folder: string) => Promise<void>,
 ): void {
-  void t.test(`${name} (disk)`, t => body(t, t.testdir()));
-  void t.test(`${name} (tmpfs)`, { skip: !hasSharedMemory() && 'no /dev/shm' }, async t => {
-    const folder = fs.mkdtempSync('/dev/shm/replica-test-');
-    t.teardown(() => {
-      openUp(folder);
-      fs.rmSync(folder, { recursive: true, force: true });
-    });
-    await body(t, folder);
+  void t.test(`${name} (disk)`, t => body(t, makeFolder(t, diskFolder())));
+  void t.test(`${name} (tmpfs)`, { skip: !hasSharedMemory() && 'no /dev/shm' }, t =>
+    body(t, makeFolder(t, '/dev/shm')),
+  );
+}
+
+/** An empty folder in `parent`, removed after the test whatever its names, modes and depth. */
+export function makeFolder(t: Test, parent: string): string {
+  const folder = fs.mkdtempSync(join(parent, 'replica-test-'));
+  t.teardown(() => {
+    spawnSync('chmod', ['-R', 'u+rwx', folder]);
+    spawnSync('rm', ['-rf', folder]);
   });
+  return folder;
+}
+
+/** Not t.testdir(): it fails for good on a deep or odd tree that a killed run left behind. */
+function diskFolder(): string {
+  const folder = join(process.cwd(), '.tap', 'trees');
+  fs.mkdirSync(folder, { recursive: true });
+  return folder;
 }
 
 function hasSharedMemory(): boolean {
@@ -28,14 +40,6 @@ function hasSharedMemory(): boolean {
     return true;
   } catch {
     return false;
-  }
-}
-
-/** Gives every directory below `folder` back to its owner, so that it can be removed. */
-function openUp(folder: string): void {
-  fs.chmodSync(folder, 0o700);
-  for (const entry of fs.readdirSync(folder, { withFileTypes: true })) {
-    if (entry.isDirectory()) openUp(join(folder, entry.name));
   }
 }
 

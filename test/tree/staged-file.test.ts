@@ -13,7 +13,7 @@ const when = { mode: 0o640, mtimeNs: 1_700_000_000_123_456_789n };
 onEachFileSystem(t, 'whatever it is made of, it holds those bytes', async (t, folder) => {
   const root = ConfinedDirectory.openRoot(folder);
   t.teardown(() => root.release());
-  for (let seed = 1; seed <= 60; seed++) {
+  for (let seed = 1; seed <= 25; seed++) {
     const random = seededRandom(seed);
     const basis = Buffer.concat(
       Array.from({ length: 12 }, () => {
@@ -43,7 +43,7 @@ onEachFileSystem(t, 'whatever it is made of, it holds those bytes', async (t, fo
     const content = fs.readFileSync(join(folder, name));
     root.unlink(name);
     const right = content.equals(Buffer.concat(expected)) && stat.size === BigInt(content.length);
-    if (!right || seed === 60) t.ok(right, `seed ${seed}`);
+    if (!right || seed === 25) t.ok(right, `seed ${seed}`);
     if (!right) break;
   }
 });
