@@ -19,12 +19,18 @@ import {
   windowBytesMax,
   writeQueueBytesMax,
 } from '../limits.ts';
-import { decodeMessage, encodedSize, protocolMajor, protocolMinor } from '../wire/codec.ts';
+import { decodeMessage, encodedSize } from '../wire/codec.ts';
 import type { Frame } from '../wire/frame-decoder.ts';
-import { type Failure, type Hello, type Message, MessageType } from '../wire/messages.ts';
+import {
+  type Failure,
+  type Hello,
+  type Message,
+  MessageType,
+  protocolMajor,
+} from '../wire/messages.ts';
 import { PeerSession } from '../wire/session-state.ts';
 import { CreditMeter } from './credit-meter.ts';
-import { failureError } from './failure-error.ts';
+import { failureError, otherVersion } from './failure-error.ts';
 import { Inbox } from './inbox.ts';
 import { LinkClock, type LinkLimits } from './link-clock.ts';
 import { memoryDuplexPair } from './memory-duplex.ts';
@@ -403,13 +409,6 @@ export function memoryPair(): [Connection, Connection] {
 }
 
 const bug = { code: 'bug', message: 'internal error' } as const;
-
-function otherVersion(hello: Hello): ReplicaError {
-  const text =
-    `protocol version ${hello.major}.${hello.minor} at one end, ` +
-    `${protocolMajor}.${protocolMinor} at the other: install the same release of replica on both`;
-  return new ReplicaError('ERR_PROTOCOL', text);
-}
 
 /** Not counted by the window. */
 function isControl(type: MessageType): boolean {

@@ -1,5 +1,6 @@
+// What is wrong with the peer, in the words of this side.
 import { ReplicaError } from '../errors.ts';
-import type { Failure } from '../wire/messages.ts';
+import { type Failure, type Hello, protocolMajor, protocolMinor } from '../wire/messages.ts';
 
 /** What a peer's Failure means to this side. */
 export function failureError(failure: Failure, peer: string): ReplicaError {
@@ -19,4 +20,12 @@ export function failureError(failure: Failure, peer: string): ReplicaError {
     case 'shutdown':
       return new ReplicaError('ERR_SOCKET', text);
   }
+}
+
+/** For a Hello of another major version. */
+export function otherVersion(hello: Hello): ReplicaError {
+  const text =
+    `protocol version ${hello.major}.${hello.minor} at one end, ` +
+    `${protocolMajor}.${protocolMinor} at the other: install the same release of replica on both`;
+  return new ReplicaError('ERR_PROTOCOL', text);
 }

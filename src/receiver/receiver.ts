@@ -10,8 +10,14 @@ import { toName } from '../snapshot/name.ts';
 import { ReplicaStore } from '../store/replica-store.ts';
 import { ConfinedDirectory } from '../tree/confined-directory.ts';
 import { findFlush, isNetworkFileSystem, isVolatile } from '../tree/durable.ts';
-import { helloMagic, protocolMajor, protocolMinor } from '../wire/codec.ts';
-import { type Hello, type Message, MessageType } from '../wire/messages.ts';
+import {
+  type Hello,
+  type Message,
+  MessageType,
+  protocolMagic,
+  protocolMajor,
+  protocolMinor,
+} from '../wire/messages.ts';
 import { Committer } from './commit.ts';
 import { Exclusive } from './exclusive.ts';
 import { failureOf, sessionError } from './failure.ts';
@@ -256,7 +262,7 @@ export class Receiver {
   #hello(): Hello {
     return {
       type: MessageType.Hello,
-      magic: helloMagic,
+      magic: protocolMagic,
       major: protocolMajor,
       minor: protocolMinor,
       features: 0n,

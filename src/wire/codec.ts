@@ -24,6 +24,8 @@ import {
   type Lost,
   type Message,
   MessageType,
+  protocolMagic,
+  protocolMajor,
   type Rejected,
 } from './messages.ts';
 import {
@@ -35,10 +37,6 @@ import {
   writePieces,
 } from './operation-codec.ts';
 import { readText, textBytes, writeText } from './text.ts';
-
-export const helloMagic = 0x52504c43; // 'RPLC'
-export const protocolMajor = 1;
-export const protocolMinor = 0;
 
 const nodeIdSize = 6;
 const digestSize = 16;
@@ -367,7 +365,7 @@ const noId = Buffer.alloc(16);
 function readHello(reader: FieldReader): Hello {
   const type = MessageType.Hello;
   const magic = reader.u32('magic');
-  if (magic !== helloMagic) reader.fail('magic', 'is not that of replica');
+  if (magic !== protocolMagic) reader.fail('magic', 'is not that of replica');
   const major = reader.u16('major');
   const minor = reader.u16('minor');
   const features = reader.u64('features');

@@ -6,7 +6,6 @@ import { type Connection, memoryPair } from '../../src/net/connection.ts';
 import type { Receiver } from '../../src/receiver/receiver.ts';
 import { type Entry, type NodeId, noStamp, rootId } from '../../src/snapshot/entry.ts';
 import { type Name, toName } from '../../src/snapshot/name.ts';
-import { helloMagic, protocolMajor, protocolMinor } from '../../src/wire/codec.ts';
 import {
   type Hello,
   type Lost,
@@ -14,6 +13,9 @@ import {
   MessageType,
   type Operation,
   type Piece,
+  protocolMagic,
+  protocolMajor,
+  protocolMinor,
   type Rejected,
   type Welcome,
 } from '../../src/wire/messages.ts';
@@ -65,7 +67,7 @@ export class FakeSender {
     this.connection.setPayloadLimit(payloadSizeMax);
     await this.connection.send({
       type: MessageType.Hello,
-      magic: helloMagic,
+      magic: protocolMagic,
       major: protocolMajor,
       minor: protocolMinor,
       features: 0n,

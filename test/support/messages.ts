@@ -2,7 +2,6 @@
 import { blockSizeMax } from '../../src/limits.ts';
 import { type Entry, type NodeId, nodeIdMax } from '../../src/snapshot/entry.ts';
 import { isName, type Name } from '../../src/snapshot/name.ts';
-import { helloMagic } from '../../src/wire/codec.ts';
 import {
   type Content,
   type Hello,
@@ -10,6 +9,7 @@ import {
   MessageType,
   type Operation,
   type Piece,
+  protocolMagic,
   type Welcome,
 } from '../../src/wire/messages.ts';
 import { pick, randomBytes, randomInteger } from './random.ts';
@@ -26,7 +26,7 @@ export function name(text: string): Name {
 export function helloOf(role: Hello['role'], changes: Partial<Hello> = {}): Hello {
   return {
     type: MessageType.Hello,
-    magic: helloMagic,
+    magic: protocolMagic,
     major: 1,
     minor: 0,
     features: 0n,
