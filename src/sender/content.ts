@@ -196,12 +196,3 @@ function readPiece(at: Buffer, data: Buffer): ReadPiece {
 function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
-
-/** Bytes of a list and checks that are their own ArrayBuffers' only content, fit for a message. */
-export function ownBasis(basis: Basis): { list: Uint8Array; checks: Uint8Array } {
-  return { list: new Uint8Array(basis.list.packed), checks: new Uint8Array(basis.checks) };
-}
-
-export function toBasis(owned: { list: Uint8Array; checks: Uint8Array }): Basis {
-  return { list: BlockList.from(asBuffer(owned.list)), checks: asBuffer(owned.checks) };
-}

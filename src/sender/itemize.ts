@@ -1,9 +1,9 @@
 // One line for people about a change, as --dry-run prints it.
 import { printable } from '../snapshot/name.ts';
-import type { SentChange } from './scan-worker.ts';
+import type { Change } from './change.ts';
 
 /** 'create', 'modify', 'rename', 'link', 'attributes' or 'delete', then the path. */
-export function itemize(change: SentChange): string {
+export function itemize(change: Change): string {
   const path = printable(change.path === '' ? '.' : change.path);
   switch (change.kind) {
     case 'directory':

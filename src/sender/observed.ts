@@ -1,6 +1,6 @@
 // The observed layer: what has been handed out and is not yet confirmed, on top of the confirmed
 // layer. In memory only, bounded by the queue; a restart drops it and the scan finds it again.
-import { performance } from 'node:perf_hooks';
+
 import { trustAfterMs } from '../limits.ts';
 import type { Entry, NodeId } from '../snapshot/entry.ts';
 import { rootId } from '../snapshot/entry.ts';
@@ -8,6 +8,7 @@ import type { Known, Seen } from '../snapshot/listing.ts';
 import type { Name } from '../snapshot/name.ts';
 import type { InodePlace, Place } from '../store/snapshot-store.ts';
 import type { Confirmation, Reversal } from './change.ts';
+import { clockMs } from './clock.ts';
 import type { ConfirmedLayer, Effect } from './confirmed.ts';
 
 interface Pending {
@@ -192,7 +193,7 @@ export class Observed {
         if (known?.entry.kind !== 'file') continue;
         if (isRename) this.#unproven.set(known.entry.id, { parent, name });
         if (confirmation.trusted === true) this.#trustAtMs.delete(known.entry.id);
-        else this.#trustAtMs.set(known.entry.id, performance.now() + trustAfterMs);
+        else this.#trustAtMs.set(known.entry.id, clockMs() + trustAfterMs);
       }
     }
   }
@@ -243,13 +244,13 @@ export class Observed {
       const before = this.#pauses.get(key)?.delayMs ?? pauseMinMs / 2;
       const delayMs =
         reason === 'unreadable' ? unreadablePauseMs : Math.min(before * 2, pauseMaxMs);
-      this.#pauses.set(key, { untilMs: performance.now() + delayMs, delayMs });
+      this.#pauses.set(key, { untilMs: clockMs() + delayMs, delayMs });
     }
   }
 
   isPaused(directory: NodeId, name: Name): boolean {
     const pause = this.#pauses.get(`${directory}/${name}`);
-    return pause !== undefined && pause.untilMs > performance.now();
+    return pause !== undefined && pause.untilMs > clockMs();
   }
 
   /** Files to be looked at again before the sweep may be called quiet. */
@@ -277,7 +278,7 @@ export class Observed {
     this.#looking.delete(id);
     this.#unproven.delete(id);
     if (isSame === true) this.trust(id);
-    else this.#trustAtMs.set(id, performance.now() + trustAfterMs);
+    else this.#trustAtMs.set(id, clockMs() + trustAfterMs);
     if (isSame === false) this.#suspects.set(id, place);
   }
 

@@ -1,20 +1,16 @@
 // The read worker: reads, cuts and hashes files, off the main thread. Small files in batches, one
 // large file in parts.
-import { performance } from 'node:perf_hooks';
+
 import { parentPort } from 'node:worker_threads';
 import { CheckHash } from '../blocks/check-hash.ts';
 import { ContentMatcher } from '../blocks/content-matcher.ts';
 import { Kernels } from '../blocks/kernels.ts';
 import { ReplicaError, systemCode } from '../errors.ts';
-import { type ExpectedFile, SourceFile } from '../tree/source-file.ts';
+import { SourceFile } from '../tree/source-file.ts';
 import { Moved, serveCalls } from './calls.ts';
-import { ContentPacker, type PackedContent, type ReadStatus, toBasis } from './content.ts';
-
-export interface ReadRequest {
-  readonly path: string;
-  readonly expected: ExpectedFile;
-  readonly basis: { readonly list: Uint8Array; readonly checks: Uint8Array } | undefined;
-}
+import { clockMs } from './clock.ts';
+import { ContentPacker, type PackedContent, type ReadStatus } from './content.ts';
+import { type Packed, type ReadRequest, unpackRequests } from './packed.ts';
 
 /** Bytes of new content in one part of a large file. */
 const partSize = 1024 * 1024;
@@ -52,7 +48,7 @@ class Reader {
   }
 
   #readOne(request: ReadRequest, packer: ContentPacker): void {
-    const readMs = performance.now();
+    const readMs = clockMs();
     let file: SourceFile | undefined;
     try {
       file = SourceFile.open(this.#root, request.path, request.expected);
@@ -60,7 +56,7 @@ class Reader {
         packer.end({ status: 'unstable', readMs }, undefined);
         return;
       }
-      this.#matcher.begin(request.basis && toBasis(request.basis));
+      this.#matcher.begin(request.basis);
       while (step(file, this.#matcher, packer));
       const { pieces, list, checks } = this.#matcher.finish();
       packer.add(pieces);
@@ -76,14 +72,14 @@ class Reader {
   /** Begins a large file; an answer other than 'read' means there is none. */
   open(request: ReadRequest): { status: ReadStatus; code: string } {
     this.close();
-    this.#readMs = performance.now();
+    this.#readMs = clockMs();
     try {
       this.#file = SourceFile.open(this.#root, request.path, request.expected);
     } catch (error) {
       return failure(error);
     }
     if (this.#file === undefined) return { status: 'unstable', code: '' };
-    this.#largeMatcher.begin(request.basis && toBasis(request.basis));
+    this.#largeMatcher.begin(request.basis);
     return { status: 'read', code: '' };
   }
 
@@ -158,8 +154,12 @@ const methods = {
     reader?.close();
     reader = new Reader(options);
   },
-  read: (requests: readonly ReadRequest[]): Moved<PackedContent> => opened().read(requests),
-  open: (request: ReadRequest): { status: ReadStatus; code: string } => opened().open(request),
+  read: (requests: Packed): Moved<PackedContent> => opened().read(unpackRequests(requests)),
+  open(requests: Packed): { status: ReadStatus; code: string } {
+    const [request] = unpackRequests(requests);
+    if (request === undefined) throw new Error('no file to open');
+    return opened().open(request);
+  },
   part: (_: undefined): Moved<PackedContent & { last: boolean }> => opened().part(),
   abandon: (_: undefined): void => opened().close(),
 };

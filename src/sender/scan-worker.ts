@@ -5,20 +5,14 @@ import { parentPort } from 'node:worker_threads';
 import type { NodeId, PlacedEntry } from '../snapshot/entry.ts';
 import type { Name } from '../snapshot/name.ts';
 import { SnapshotStore } from '../store/snapshot-store.ts';
-import { serveCalls } from './calls.ts';
-import type { Change, Confirmation, Reversal, Slice } from './change.ts';
+import { Moved, serveCalls } from './calls.ts';
+import type { Reversal, Slice } from './change.ts';
 import type { ReceiverState } from './confirmed.ts';
-import { ownBasis, toBasis } from './content.ts';
+import { type Packed, packChanges, unpackConfirmations } from './packed.ts';
 import { Scanner, type ScanOptions } from './scanner.ts';
 
-type OwnedBasis = { readonly list: Uint8Array; readonly checks: Uint8Array };
-type Owned<T> = T extends { readonly basis?: unknown }
-  ? Omit<T, 'basis'> & { readonly basis: OwnedBasis | undefined }
-  : T;
-/** Changes and confirmations as they cross threads: block lists as plain bytes. */
-export type SentChange = Owned<Change>;
-export type SentConfirmation = Omit<Confirmation, 'basis'> & { readonly basis?: OwnedBasis };
-export type SentSlice = Omit<Slice, 'changes'> & { readonly changes: readonly SentChange[] };
+/** A slice as it crosses threads. */
+export type SentSlice = Omit<Slice, 'changes'> & { readonly changes: Packed };
 
 let store: SnapshotStore | undefined;
 let scanner: Scanner | undefined;
@@ -70,24 +64,15 @@ const methods = {
   clear: (_: undefined): void => opened().confirmed.clear(),
   entryCount: (_: undefined): number => opened().confirmed.entryCount,
 
-  next(limits: { room: number; budgetMs: number }): SentSlice {
+  next(limits: { room: number; budgetMs: number }): Moved<SentSlice> {
     const slice = opened().next(limits.room, limits.budgetMs);
-    const changes = slice.changes.map((change): SentChange => {
-      if (change.kind !== 'file') return change;
-      return { ...change, basis: change.basis && ownBasis(change.basis) };
-    });
-    return { ...slice, changes };
+    const changes = packChanges(slice.changes);
+    return new Moved({ ...slice, changes }, [changes.buffer]);
   },
 
-  settle(outcome: {
-    confirmations: readonly SentConfirmation[];
-    reversals: readonly Reversal[];
-  }): void {
+  settle(outcome: { confirmations: Packed; reversals: readonly Reversal[] }): void {
     const { observed } = opened();
-    const confirmations = outcome.confirmations.map((one): Confirmation => {
-      const { basis, ...rest } = one;
-      return basis === undefined ? rest : { ...rest, basis: toBasis(basis) };
-    });
+    const confirmations = unpackConfirmations(outcome.confirmations);
     if (confirmations.length > 0) observed.confirm(confirmations);
     if (outcome.reversals.length > 0) observed.revert(outcome.reversals);
   },

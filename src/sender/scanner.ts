@@ -1,7 +1,7 @@
 // The sweep: every directory is listed, its packed listing compared byte for byte with the record,
 // and only what differs is decoded and turned into changes. Runs in a worker; it owns the snapshot
 // store. Two layers: the store is the confirmed one, `Observed` what lies on top of it.
-import { performance } from 'node:perf_hooks';
+
 import { type Problem, systemCode } from '../errors.ts';
 import { depthMax, trustAfterMs } from '../limits.ts';
 import { diff, sameSeen } from '../snapshot/diff.ts';
@@ -27,6 +27,7 @@ import {
   statSource,
 } from '../tree/source-listing.ts';
 import type { Change, RootState, Slice, SweepSummary } from './change.ts';
+import { clockMs } from './clock.ts';
 import { ConfirmedLayer } from './confirmed.ts';
 import { Observed } from './observed.ts';
 
@@ -117,7 +118,7 @@ export class Scanner {
    * the sweep ends.
    */
   next(room: number, budgetMs: number): Slice {
-    const deadline = performance.now() + budgetMs;
+    const deadline = clockMs() + budgetMs;
     this.#room = room;
     this.#sweep ??= this.#run();
     let summary: SweepSummary | undefined;
@@ -128,7 +129,7 @@ export class Scanner {
         this.#sweep = undefined;
         break;
       }
-    } while (this.#changes.length < 256 && performance.now() < deadline);
+    } while (this.#changes.length < 256 && clockMs() < deadline);
     const slice: Slice = { changes: this.#changes, problems: this.#problems, summary };
     this.#changes = [];
     this.#problems = [];
@@ -136,7 +137,7 @@ export class Scanner {
   }
 
   *#run(): Generator<undefined, SweepSummary> {
-    const begunMs = performance.now();
+    const begunMs = clockMs();
     this.#gone = [];
     this.#sweepNodes.clear();
     this.#observed.beginSweep();
@@ -159,7 +160,7 @@ export class Scanner {
   }
 
   #summary(root: RootState, begunMs: number, held: SweepSummary['held'] = undefined): SweepSummary {
-    return { ...this.#counts, root, held, ms: performance.now() - begunMs };
+    return { ...this.#counts, root, held, ms: clockMs() - begunMs };
   }
 
   // -- the root ---------------------------------------------------------------------------------
@@ -559,7 +560,7 @@ export class Scanner {
       basis,
       baseVersion: before,
       purpose: 'content',
-      seenMs: performance.now(),
+      seenMs: clockMs(),
       isNew: from.isNew,
     });
   }
@@ -579,7 +580,7 @@ export class Scanner {
   /** Hands out files whose content is due for the second look that makes their times trusted. */
   #secondLooks(): void {
     for (const { id, place } of this.#observed.takeSuspects()) this.#resend(id, place);
-    for (const { id, place } of this.#observed.dueForTrust(performance.now(), trustPerSlice)) {
+    for (const { id, place } of this.#observed.dueForTrust(clockMs(), trustPerSlice)) {
       const known = this.#observed.find(place.parent, place.name);
       const folder = this.#observed.pathOf(place.parent);
       if (known?.entry.id !== id || folder === undefined) {
@@ -625,7 +626,7 @@ export class Scanner {
       basis: this.#store.basis(entry.id, entry.version),
       baseVersion: entry.version,
       purpose: 'trust',
-      seenMs: performance.now() - trustAfterMs,
+      seenMs: clockMs() - trustAfterMs,
       isNew: false,
     });
   }

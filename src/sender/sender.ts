@@ -25,6 +25,7 @@ import { WorkerCalls } from './calls.ts';
 import type { SweepSummary } from './change.ts';
 import { Mailbox, type SenderEvent, type SenderOutcome } from './events.ts';
 import { itemize } from './itemize.ts';
+import { unpackChanges } from './packed.ts';
 import type { ReadMethods } from './read-worker.ts';
 import type { ScanMethods } from './scan-worker.ts';
 import { scopePath } from './scanner.ts';
@@ -374,12 +375,13 @@ export class Sender {
         ? queuedChangesMax
         : queuedChangesMax - transfer.outstanding;
       const slice = await this.#watched(this.#scanner.call('next', { room, budgetMs: sliceMs }));
+      const changes = unpackChanges(slice.changes);
       for (const problem of slice.problems) this.#events.put({ kind: 'problem', problem });
       if (this.#options.dryRun) {
-        for (const change of slice.changes) {
+        for (const change of changes) {
           this.#events.put({ kind: 'operation', text: itemize(change) });
         }
-      } else transfer.enqueue(slice.changes);
+      } else transfer.enqueue(changes);
       if (slice.summary !== undefined) {
         this.#report(slice.summary, transfer);
         return slice.summary;

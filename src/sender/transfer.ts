@@ -1,7 +1,6 @@
 // Changes in, commits out: read, match, offer, send, durable, confirm. Two lanes over one
 // connection: commits of small things in order, and one large file at a time beside them.
 import assert from 'node:assert/strict';
-import { performance } from 'node:perf_hooks';
 import type { Problem } from '../errors.ts';
 import {
   commitOperationsMax,
@@ -17,13 +16,20 @@ import type { Connection } from '../net/connection.ts';
 import type { NodeId } from '../snapshot/entry.ts';
 import { type Message, MessageType, type Operation, type Piece } from '../wire/messages.ts';
 import type { WorkerCalls } from './calls.ts';
-import type { Reversal } from './change.ts';
-import { type FileContent, type FileHead, type ReadPiece, unpackContent } from './content.ts';
+import type { Change, Confirmation, FileChange, Reversal } from './change.ts';
+import { clockMs } from './clock.ts';
+import {
+  type FileContent,
+  type FileHead,
+  type PackedContent,
+  type ReadPiece,
+  type ReadStatus,
+  unpackContent,
+} from './content.ts';
 import type { Mailbox, SenderEvent } from './events.ts';
-import type { ReadMethods, ReadRequest } from './read-worker.ts';
-import type { ScanMethods, SentChange, SentConfirmation } from './scan-worker.ts';
-
-type SentFile = Extract<SentChange, { kind: 'file' }>;
+import { packConfirmations, packRequests, type ReadRequest } from './packed.ts';
+import type { ReadMethods } from './read-worker.ts';
+import type { ScanMethods } from './scan-worker.ts';
 
 /** Content bytes read for one commit of small files. */
 const batchBytesMax = 4 * 1024 * 1024;
@@ -36,13 +42,20 @@ const frameBytes = 256 * 1024;
 const piecesPerFrame = 2048;
 
 interface Item {
-  readonly change: SentChange;
+  readonly change: Change;
   readonly operation: Operation;
-  readonly confirmation: SentConfirmation;
+  readonly confirmation: Confirmation;
+}
+
+/** What is remembered of an item until it is durable: not its content. */
+interface SentItem {
+  readonly change: Change;
+  readonly kind: Operation['kind'];
+  readonly confirmation: Confirmation;
 }
 
 interface Commit {
-  readonly items: readonly Item[];
+  readonly items: readonly SentItem[];
   readonly rejected: Map<number, Reversal['reason']>;
   readonly bytesSent: number;
   readonly bytesReused: number;
@@ -65,9 +78,9 @@ export interface TransferOptions {
 /** One connection's worth of sending. Any failure rejects `run`; the caller then starts over. */
 export class Transfer {
   readonly #options: TransferOptions;
-  readonly #small: SentChange[] = [];
-  readonly #large: SentFile[] = [];
-  readonly #looks: SentFile[] = [];
+  readonly #small: Change[] = [];
+  readonly #large: FileChange[] = [];
+  readonly #looks: FileChange[] = [];
   /** Nodes in the large lane: other changes to them wait for it. */
   readonly #largeNodes = new Set<NodeId>();
   /** Nodes whose content the receiver asked for without references. */
@@ -102,7 +115,7 @@ export class Transfer {
     await Promise.all([this.#smallLane(), this.#largeLane()]);
   }
 
-  enqueue(changes: readonly SentChange[]): void {
+  enqueue(changes: readonly Change[]): void {
     const superseded: Reversal[] = [];
     for (const change of changes) {
       if (change.kind === 'file' && change.purpose === 'trust') {
@@ -111,7 +124,7 @@ export class Transfer {
         continue;
       }
       this.#outstanding++;
-      const id = change.kind === 'remove' ? change.id : change.entry.id;
+      const id = idOf(change);
       if (this.#largeNodes.has(id) && change.kind !== 'remove') {
         superseded.push({ token: change.token, reason: 'superseded' });
       } else if (change.kind === 'file' && change.entry.size >= largeFileSize) {
@@ -163,8 +176,8 @@ export class Transfer {
         if (reason === 'refused') {
           this.#fail({ path: item.change.path, code: 'EREFUSED', message: message.message });
         }
-        if (reason === 'missing' && item.operation.kind === 'file') {
-          this.#rawNodes.add(item.operation.entry.id);
+        if (reason === 'missing' && item.change.kind === 'file') {
+          this.#rawNodes.add(item.change.entry.id);
         }
         break;
       }
@@ -181,7 +194,7 @@ export class Transfer {
   }
 
   async #durable(upTo: bigint): Promise<void> {
-    const confirmations: SentConfirmation[] = [];
+    const confirmations: Confirmation[] = [];
     const reversals: Reversal[] = [];
     for (const [number, commit] of this.#commits) {
       if (number > upTo) break;
@@ -190,7 +203,7 @@ export class Transfer {
         const reason = commit.rejected.get(index);
         if (reason === undefined) {
           confirmations.push(item.confirmation);
-          if (item.operation.kind === 'file') this.#rawNodes.delete(item.operation.entry.id);
+          if (item.kind === 'file') this.#rawNodes.delete(idOf(item.change));
         } else reversals.push({ token: item.change.token, reason });
         if (item.change.kind === 'file') this.#largeNodes.delete(item.change.entry.id);
       }
@@ -200,17 +213,19 @@ export class Transfer {
         operations: commit.items.length - commit.rejected.size,
         bytesSent: commit.bytesSent,
         bytesReused: commit.bytesReused,
-        ms: performance.now() - commit.sentMs,
+        ms: clockMs() - commit.sentMs,
       });
     }
     await this.#settle(confirmations, reversals);
   }
 
   async #settle(
-    confirmations: readonly SentConfirmation[],
+    confirmations: readonly Confirmation[],
     reversals: readonly Reversal[],
   ): Promise<void> {
-    await this.#options.scanner.call('settle', { confirmations, reversals });
+    const packed = packConfirmations(confirmations);
+    const outcome = { confirmations: packed, reversals };
+    await this.#options.scanner.call('settle', outcome, [packed.buffer]);
     this.#outstanding -= confirmations.length + reversals.length;
     this.#wake();
   }
@@ -237,7 +252,7 @@ export class Transfer {
     }
   }
 
-  #takeBatch(): SentChange[] {
+  #takeBatch(): Change[] {
     let bytes = 0;
     let count = 0;
     for (const change of this.#small) {
@@ -249,11 +264,11 @@ export class Transfer {
   }
 
   /** Reads a batch's files and asks which of their blocks are needed. */
-  async #read(changes: readonly SentChange[]): Promise<Batch> {
+  async #read(changes: readonly Change[]): Promise<Batch> {
     const files = changes.filter(change => change.kind === 'file');
-    const contents = new Map<SentChange, FileContent>();
+    const contents = new Map<Change, FileContent>();
     if (files.length > 0) {
-      const packed = await this.#options.reader.call('read', files.map(requestOf));
+      const packed = await this.#readAll(files);
       let i = 0;
       for (const content of unpackContent(packed)) {
         const file = files[i++];
@@ -268,7 +283,12 @@ export class Transfer {
     return { changes, contents, needed: await this.#offer(offered) };
   }
 
-  #isRaw(change: SentChange): boolean {
+  #readAll(files: readonly FileChange[]): Promise<PackedContent> {
+    const requests = packRequests(files.map(requestOf));
+    return this.#options.reader.call('read', requests, [requests.buffer]);
+  }
+
+  #isRaw(change: Change): boolean {
     return change.kind === 'file' && this.#rawNodes.has(change.entry.id);
   }
 
@@ -319,7 +339,7 @@ export class Transfer {
     if (items.length > 0) await this.#commit(items, sent);
   }
 
-  #failure(change: SentFile, head: FileHead): Reversal | undefined {
+  #failure(change: FileChange, head: FileHead): Reversal | undefined {
     const { token, path } = change;
     switch (head.status) {
       case 'read':
@@ -345,7 +365,7 @@ export class Transfer {
   }
 
   async #fileItem(
-    change: SentFile,
+    change: FileChange,
     content: FileContent,
     needed: ReadonlySet<ReadPiece>,
     sent: Sent,
@@ -381,7 +401,7 @@ export class Transfer {
     return { change, operation, confirmation: confirmationOf(change, content) };
   }
 
-  async #openStage(change: SentFile, hasBasis: boolean): Promise<number> {
+  async #openStage(change: FileChange, hasBasis: boolean): Promise<number> {
     const stage = this.#nextStage++;
     await this.#options.connection.send({
       type: MessageType.StageOpen,
@@ -413,7 +433,13 @@ export class Transfer {
   async #commit(items: readonly Item[], sent: Sent): Promise<void> {
     const { connection } = this.#options;
     const commit = this.#nextCommit++;
-    this.#commits.set(commit, { items, rejected: new Map(), ...sent, sentMs: performance.now() });
+    const remembered = items.map(({ change, operation, confirmation }) => ({
+      change,
+      kind: operation.kind,
+      confirmation,
+    }));
+    const sentMs = clockMs();
+    this.#commits.set(commit, { items: remembered, rejected: new Map(), ...sent, sentMs });
     let from = 0;
     while (from < items.length) {
       let bytes = 0;
@@ -429,15 +455,15 @@ export class Transfer {
   }
 
   /** Second looks: content that is the same becomes trusted, other content is to be sent. */
-  async #look(changes: readonly SentFile[]): Promise<void> {
-    const packed = await this.#options.reader.call('read', changes.map(requestOf));
+  async #look(changes: readonly FileChange[]): Promise<void> {
+    const packed = await this.#readAll(changes);
     const contents = [...unpackContent(packed)];
     const looked = changes.map((change, i) => ({ change, content: contents[i] }));
     await this.#looked(looked);
   }
 
   async #looked(
-    looked: readonly { change: SentFile; content: FileContent | undefined }[],
+    looked: readonly { change: FileChange; content: FileContent | undefined }[],
   ): Promise<void> {
     const results = looked.map(({ change, content }) => {
       const { entry, parent, name } = change;
@@ -466,9 +492,14 @@ export class Transfer {
     }
   }
 
-  async #lookAtLarge(change: SentFile): Promise<void> {
+  #openLarge(change: FileChange): Promise<{ status: ReadStatus; code: string }> {
+    const request = packRequests([requestOf(change)]);
+    return this.#options.reader.call('open', request, [request.buffer]);
+  }
+
+  async #lookAtLarge(change: FileChange): Promise<void> {
     const { reader } = this.#options;
-    const opened = await reader.call('open', requestOf(change));
+    const opened = await this.#openLarge(change);
     while (opened.status === 'read') {
       const packed = await reader.call('part', undefined);
       const [content] = unpackContent(packed);
@@ -478,9 +509,9 @@ export class Transfer {
     await this.#looked([{ change, content: undefined }]);
   }
 
-  async #sendLarge(change: SentFile): Promise<void> {
+  async #sendLarge(change: FileChange): Promise<void> {
     const { reader, connection } = this.#options;
-    const opened = await reader.call('open', requestOf(change));
+    const opened = await this.#openLarge(change);
     if (opened.status !== 'read') {
       return this.#abandon(change, { ...opened, pieceCount: 0, blockCount: 0, readMs: 0 });
     }
@@ -547,7 +578,7 @@ export class Transfer {
   }
 
   /** Reads the next part; its blocks are offered at once, the answer comes while others are sent. */
-  async #part(change: SentFile): Promise<Part> {
+  async #part(change: FileChange): Promise<Part> {
     const packed = await this.#options.reader.call('part', undefined);
     const [content] = unpackContent(packed);
     assert(content !== undefined);
@@ -561,7 +592,7 @@ export class Transfer {
     return Math.min(Math.max(bytes, largeLaneWindowMin), windowBytesMax);
   }
 
-  async #abandon(change: SentFile, head: FileHead): Promise<void> {
+  async #abandon(change: FileChange, head: FileHead): Promise<void> {
     this.#largeNodes.delete(change.entry.id);
     const reversal = this.#failure(change, head);
     await this.#settle([], [reversal ?? { token: change.token, reason: 'superseded' }]);
@@ -581,8 +612,8 @@ export class Transfer {
 }
 
 interface Batch {
-  readonly changes: readonly SentChange[];
-  readonly contents: ReadonlyMap<SentChange, FileContent>;
+  readonly changes: readonly Change[];
+  readonly contents: ReadonlyMap<Change, FileContent>;
   readonly needed: ReadonlySet<ReadPiece>;
 }
 
@@ -592,17 +623,21 @@ interface Part {
   readonly needed: Promise<Set<ReadPiece>>;
 }
 
+function idOf(change: Change): NodeId {
+  return change.kind === 'remove' ? change.id : change.entry.id;
+}
+
 function noBytes(): Sent {
   return { bytesSent: 0, bytesReused: 0 };
 }
 
-function requestOf(change: SentFile): ReadRequest {
+function requestOf(change: FileChange): ReadRequest {
   const { entry, path, basis } = change;
   const { size, mtimeNs, stamp } = entry;
   return { path, basis, expected: { size, mtimeNs, ctimeNs: stamp.ctimeNs, ino: stamp.ino } };
 }
 
-function operationOf(change: Exclude<SentChange, { kind: 'file' }>): Operation {
+function operationOf(change: Exclude<Change, { kind: 'file' }>): Operation {
   switch (change.kind) {
     case 'directory':
     case 'link':
@@ -626,13 +661,13 @@ function operationOf(change: Exclude<SentChange, { kind: 'file' }>): Operation {
 }
 
 /** Nothing but the whole basis, in order: only attributes changed. */
-function isSameContent(change: SentFile, content: FileContent): boolean {
+function isSameContent(change: FileChange, content: FileContent): boolean {
   return change.baseVersion > 0 && isSameList(change, content);
 }
 
-function isSameList(change: SentFile, content: FileContent): boolean {
+function isSameList(change: FileChange, content: FileContent): boolean {
   if (change.basis === undefined) return false;
-  return content.blocks.list.packed.equals(change.basis.list);
+  return content.blocks.list.packed.equals(change.basis.list.packed);
 }
 
 function pieceOf(piece: ReadPiece, needed: ReadonlySet<ReadPiece>): Piece {
@@ -642,7 +677,7 @@ function pieceOf(piece: ReadPiece, needed: ReadonlySet<ReadPiece>): Piece {
   return { kind: 'block', id, size: bytes.length };
 }
 
-function count(pieces: readonly Piece[], change: SentFile, sent: Sent): void {
+function count(pieces: readonly Piece[], change: FileChange, sent: Sent): void {
   for (const piece of pieces) {
     if (piece.kind === 'data') sent.bytesSent += piece.bytes.length;
     else if (piece.kind === 'block') sent.bytesReused += piece.size;
@@ -650,23 +685,18 @@ function count(pieces: readonly Piece[], change: SentFile, sent: Sent): void {
   }
 }
 
-function copiedSize(piece: { from: number; count: number }, change: SentFile): number {
+function copiedSize(piece: { from: number; count: number }, change: FileChange): number {
   const list = change.basis?.list;
-  if (list === undefined) return 0;
-  const view = Buffer.from(list.buffer, list.byteOffset, list.byteLength);
   let bytes = 0;
-  for (let i = piece.from; i < piece.from + piece.count; i++)
-    bytes += view.readUInt16BE(i * 18) + 1;
+  for (let i = piece.from; i < piece.from + piece.count; i++) bytes += list?.sizeAt(i) ?? 0;
   return bytes;
 }
 
-function confirmationOf(change: SentFile, content: FileContent): SentConfirmation {
-  const { list, checks } = content.blocks;
-  const basis = { list: new Uint8Array(list.packed), checks: new Uint8Array(checks) };
-  return { token: change.token, basis, ...trustOf(change, content) };
+function confirmationOf(change: FileChange, content: FileContent): Confirmation {
+  return { token: change.token, basis: content.blocks, ...trustOf(change, content) };
 }
 
-function trustOf(change: SentFile, content: FileContent): { trusted: boolean } {
+function trustOf(change: FileChange, content: FileContent): { trusted: boolean } {
   return { trusted: content.head.readMs - change.seenMs >= trustAfterMs };
 }
 

@@ -1,0 +1,65 @@
+// The rival: an rsync daemon on loopback, and `rsync -a` to it.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import fs from 'node:fs';
+import net from 'node:net';
+import { join } from 'node:path';
+
+export class RsyncDaemon {
+  readonly #child: ChildProcess;
+  readonly port: number;
+
+  private constructor(child: ChildProcess, port: number) {
+    this.#child = child;
+    this.port = port;
+  }
+
+  /** Serves `folder` as module 'bench', writable. */
+  static async open(folder: string, configFolder: string): Promise<RsyncDaemon> {
+    const port = await freePort();
+    const config = join(configFolder, 'rsyncd.conf');
+    const user = process.getuid?.() === 0 ? 'uid = 0\ngid = 0\n' : '';
+    fs.writeFileSync(config, `use chroot = no\n${user}[bench]\npath = ${folder}\nread only = no\n`);
+    const args = ['--daemon', '--no-detach', '--address=127.0.0.1', `--port=${port}`];
+    const child = spawn('rsync', [...args, `--config=${config}`], { stdio: 'inherit' });
+    for (let attempt = 0; !(await answers(port)); attempt++) {
+      if (attempt > 200) throw new Error('the rsync daemon does not answer');
+      await new Promise(resolve => setTimeout(resolve, 20));
+    }
+    return new RsyncDaemon(child, port);
+  }
+
+  /** Copies `source/` to the module; resolves with the seconds it took. */
+  async copy(source: string, flags: readonly string[] = []): Promise<number> {
+    const begunMs = performance.now();
+    const args = ['-a', ...flags, `${source}/`, `rsync://127.0.0.1:${this.port}/bench/`];
+    const child = spawn('rsync', args, { stdio: 'inherit' });
+    const [code] = await once(child, 'close');
+    if (code !== 0) throw new Error(`rsync exits ${code}`);
+    return (performance.now() - begunMs) / 1000;
+  }
+
+  async close(): Promise<void> {
+    this.#child.kill();
+    await once(this.#child, 'close');
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = net.createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}
+
+function answers(port: number): Promise<boolean> {
+  return new Promise(resolve => {
+    const socket = net.connect(port, '127.0.0.1');
+    socket.on('connect', () => resolve(true));
+    socket.on('error', () => resolve(false));
+    socket.on('close', () => socket.destroy());
+    setTimeout(() => socket.destroy(), 100);
+  });
+}
