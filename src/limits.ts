@@ -27,8 +27,11 @@ export const linkTargetSizeMax = 4095;
 export const textSizeMax = 1024;
 /** Bytes sent and not yet credited: bounds the receiver's memory and the socket's queue. */
 export const windowBytesMax = 8 * 1024 * 1024;
-/** The large lane may fill this much time of the link: what a small save waits behind it. */
-export const largeLaneQueueMs = 250;
+/**
+ * The large lane may keep this much of the link's time queued beyond the round trip: what a small
+ * save waits behind it. A window of the rate alone collapses where the round trip is longer.
+ */
+export const largeLaneQueueMs = 50;
 export const largeLaneWindowMin = 256 * 1024;
 /** Accept to TLS done, and TLS done to Hello: absolute. */
 export const handshakeMs = 10_000;

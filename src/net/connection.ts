@@ -138,6 +138,11 @@ export class Connection {
     return this.#meter.bytesPerSecond;
   }
 
+  /** The shortest time lately from sending a byte to its credit, queues included; 0 while unknown. */
+  get creditRoundTripMs(): number {
+    return this.#meter.roundTripMs;
+  }
+
   /** Bytes of frames. */
   get bytesSent(): number {
     return this.#outbox.bytes;

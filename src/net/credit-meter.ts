@@ -5,6 +5,8 @@ import { ReplicaError } from '../errors.ts';
 const sampleMs = 50;
 /** Weight of a new sample. */
 const sampleWeight = 0.25;
+/** The shortest round trip is forgotten after this long: routes change. */
+const roundTripMemoryMs = 10_000;
 
 export class CreditMeter {
   #sentBytes = 0;
@@ -14,6 +16,10 @@ export class CreditMeter {
   #sampleBytes = 0;
   #sampleMs = 0;
   #bytesPerSecond = 0;
+  /** A byte count on its way, and when it left. */
+  #mark: { readonly bytes: number; readonly atMs: number } | undefined;
+  #roundTripMs = 0;
+  #roundTripAtMs = 0;
 
   get inFlightBytes(): number {
     return this.#sentBytes - this.#creditedBytes;
@@ -24,9 +30,15 @@ export class CreditMeter {
     return this.#bytesPerSecond;
   }
 
+  /** The shortest time lately from sending a byte to its credit; 0 while unknown. */
+  get roundTripMs(): number {
+    return this.#roundTripMs;
+  }
+
   sent(bytes: number, nowMs: number): void {
     if (this.inFlightBytes === 0) this.#sinceMs = nowMs;
     this.#sentBytes += bytes;
+    this.#mark ??= { bytes: this.#sentBytes, atMs: nowMs };
   }
 
   /** The peer has handled `total` bytes since the beginning. Throws ERR_PROTOCOL if it cannot. */
@@ -36,6 +48,7 @@ export class CreditMeter {
     }
     const bytes = Number(total) - this.#creditedBytes;
     this.#creditedBytes += bytes;
+    this.#timeMark(nowMs);
     this.#sampleBytes += bytes;
     this.#sampleMs += nowMs - this.#sinceMs;
     this.#sinceMs = nowMs;
@@ -45,5 +58,16 @@ export class CreditMeter {
     this.#bytesPerSecond += (rate - this.#bytesPerSecond) * (isFirst ? 1 : sampleWeight);
     this.#sampleBytes = 0;
     this.#sampleMs = 0;
+  }
+
+  #timeMark(nowMs: number): void {
+    if (this.#mark === undefined || this.#creditedBytes < this.#mark.bytes) return;
+    const tookMs = nowMs - this.#mark.atMs;
+    const isOld = nowMs - this.#roundTripAtMs > roundTripMemoryMs;
+    if (this.#roundTripMs === 0 || isOld || tookMs <= this.#roundTripMs) {
+      this.#roundTripMs = tookMs;
+      this.#roundTripAtMs = nowMs;
+    }
+    this.#mark = undefined;
   }
 }

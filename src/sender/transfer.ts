@@ -586,9 +586,10 @@ export class Transfer {
     return { content, isLast: packed.last, needed: this.#offer(offered) };
   }
 
-  /** What the link carries in `largeLaneQueueMs`: a small save waits no longer behind the rest. */
+  /** Enough in flight to keep the link busy, and little more: a small save waits behind the rest. */
   #largeWindow(): number {
-    const bytes = (this.#options.connection.creditBytesPerSecond * largeLaneQueueMs) / 1000;
+    const { creditBytesPerSecond, creditRoundTripMs } = this.#options.connection;
+    const bytes = (creditBytesPerSecond * (creditRoundTripMs + largeLaneQueueMs)) / 1000;
     return Math.min(Math.max(bytes, largeLaneWindowMin), windowBytesMax);
   }
 
