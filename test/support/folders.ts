@@ -20,11 +20,13 @@ export function onEachFileSystem(
 /** An empty folder in `parent`, removed after the test whatever its names, modes and depth. */
 export function makeFolder(t: Test, parent: string): string {
   const folder = fs.mkdtempSync(join(parent, 'replica-test-'));
-  t.teardown(() => {
-    spawnSync('chmod', ['-R', 'u+rwx', folder]);
-    spawnSync('rm', ['-rf', folder]);
-  });
+  t.teardown(() => removeFolder(folder));
   return folder;
+}
+
+export function removeFolder(folder: string): void {
+  spawnSync('chmod', ['-R', 'u+rwx', folder]);
+  spawnSync('rm', ['-rf', folder]);
 }
 
 /** Not t.testdir(): it fails for good on a deep or odd tree that a killed run left behind. */

@@ -1,0 +1,29 @@
+// P1: whatever is done to the source, the trees are equal once it falls quiet. A slice of
+// bench/soak/random-operations.ts; more with SEEDS=5 OPS=300 (FIRST_SEED to begin elsewhere).
+import fs from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { onEachFileSystem } from '../support/folders.ts';
+import { runRandomOperations } from '../support/random-run.ts';
+
+const { SEEDS, OPS, FIRST_SEED } = process.env;
+const seeds = Number(SEEDS ?? 2);
+const operations = Number(OPS ?? 150);
+const firstSeed = Number(FIRST_SEED ?? 1);
+
+onEachFileSystem(t, 'equal within 3 s after random operations', async (t, folder) => {
+  for (let seed = firstSeed; seed < firstSeed + seeds; seed++) {
+    const run = join(folder, String(seed));
+    fs.mkdirSync(run);
+    t.comment(`seed ${seed}, ${operations} operations`);
+    const { quietMs, complaints, done } = await runRandomOperations({
+      folder: run,
+      seed,
+      operations,
+      limitMs: 3000,
+    });
+    t.comment(`equal after ${Math.round(quietMs)} ms`);
+    t.ok(done.size >= 20, `seed ${seed}: ${done.size} kinds of operations`);
+    t.strictSame(complaints, [], `seed ${seed}: nothing to complain of`);
+  }
+});
