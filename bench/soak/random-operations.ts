@@ -19,10 +19,10 @@ for (let seed = Number(first); seed < Number(first) + Number(seeds); seed++) {
     const line = { bench: 'random-operations', seed, operations: Number(operations), place };
     try {
       const run = { folder, seed, operations: Number(operations), limitMs };
-      const { quietMs, complaints } = await runRandomOperations(run);
+      const { quietMs, healed, complaints } = await runRandomOperations(run);
       quiet.push(quietMs);
       const verdict = complaints.length === 0 ? 'equal' : 'equal, with complaints';
-      console.log(JSON.stringify({ ...line, verdict, quietMs: Math.round(quietMs) }));
+      console.log(JSON.stringify({ ...line, verdict, quietMs: Math.round(quietMs), healed }));
       for (const complaint of complaints) console.log(`  ${complaint}`);
       removeFolder(folder);
     } catch (error) {

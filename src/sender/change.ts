@@ -74,7 +74,7 @@ export interface Reversal {
   readonly token: number;
   /**
    * unstable: it changed while it was read. unreadable: it cannot be read. superseded: at once.
-   * gone: the receiver does not know what the change builds on: forget the entry.
+   * gone: the receiver does not hold what the change builds on; the two are about to agree anew.
    * raw: the receiver lacks what the change copies from: forget the basis.
    */
   readonly reason: 'unstable' | 'unreadable' | 'superseded' | 'gone' | 'raw';

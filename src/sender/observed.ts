@@ -203,7 +203,6 @@ export class Observed {
     for (const { token, reason } of reversals) {
       const effects = this.#effects.get(token) ?? [];
       this.#settle(token);
-      if (reason === 'gone') this.#confirmed.forget(effects);
       if (reason === 'raw') this.#confirmed.forgetBasis(effects);
       if (reason === 'unstable' || reason === 'unreadable') this.#pause(effects, reason);
     }

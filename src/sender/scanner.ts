@@ -84,8 +84,6 @@ export class Scanner {
   #counts = { directories: 0, entries: 0, special: 0, changes: 0, deferred: 0, problems: 0 };
   /** Entries below a directory whose delete is held; counting walks the records. */
   #countsBelow = new Map<NodeId, number>();
-  /** Files with several names whose content change was handed out in this sweep. */
-  #sweepNodes = new Map<NodeId, Entry>();
   /** Nodes already read by this process, for --checksum. */
   #checked = new Set<NodeId>();
   #accepted: boolean;
@@ -139,7 +137,6 @@ export class Scanner {
   *#run(): Generator<undefined, SweepSummary> {
     const begunMs = clockMs();
     this.#gone = [];
-    this.#sweepNodes.clear();
     this.#observed.beginSweep();
     this.#counts = { directories: 0, entries: 0, special: 0, changes: 0, deferred: 0, problems: 0 };
     const root = this.#openRoot();
@@ -228,8 +225,8 @@ export class Scanner {
     } catch (error) {
       const code = systemCode(error);
       if (code === undefined) throw error;
-      // Gone since its parent was listed: the next sweep will see that there.
-      if (code === 'ENOENT') this.#counts.deferred++;
+      // Gone, or no directory any more, since its parent was listed: the next sweep sees it there.
+      if (code === 'ENOENT' || code === 'ENOTDIR') this.#counts.deferred++;
       else this.#problem(folder.path, code, 'cannot be listed; nothing in it is deleted');
       return undefined;
     }
@@ -466,16 +463,39 @@ export class Scanner {
   }
 
   #hardLink(folder: Folder, seen: Seen, known: Known): void {
-    const path = below(folder.path, seen.name);
-    const entry = entryOf(seen, { id: known.entry.id, version: known.entry.version, target: '' });
-    if (entry.size !== known.entry.size || entry.mtimeNs !== known.entry.mtimeNs) {
+    if (seen.size !== known.entry.size || seen.mtimeNs !== known.entry.mtimeNs) {
       this.#counts.deferred++; // Its content changes too; the link follows when that is through.
       return;
     }
-    const link: Known = { name: seen.name, entry, nlink: seen.nlink };
-    const token = this.#observed.queue([{ parent: folder.id, name: seen.name, known: link }]);
     const isNew = this.#confirmed.find(folder.id, seen.name) === undefined;
-    this.#hand({ kind: 'hardlink', token, path, parent: folder.id, name: seen.name, entry, isNew });
+    this.#linkTo(folder, seen, known, isNew);
+  }
+
+  /** One more name for the content that `known` has. */
+  #linkTo(folder: Place, seen: Seen, known: Known, isNew: boolean): void {
+    const { id, version } = known.entry;
+    const entry = entryOf(seen, { id, version, target: '' });
+    const place = { parent: folder.id, name: seen.name };
+    const token = this.#observed.queue([
+      { ...place, known: { name: seen.name, entry, nlink: seen.nlink } },
+    ]);
+    const path = below(folder.path, seen.name);
+    this.#hand({ kind: 'hardlink', token, path, ...place, entry, isNew });
+  }
+
+  /** Another name that the file with several names was last seen at; `isSame`: just like this. */
+  #twin(parent: NodeId, seen: Seen): { known: Known; isSame: boolean } | undefined {
+    const at = this.#observed.placeOfInode(seen.ino, seen.birthtimeNs);
+    if (at === undefined || (at.parent === parent && at.name === seen.name)) return undefined;
+    const known = this.#observed.find(at.parent, at.name);
+    if (known?.entry.id !== at.id || known.entry.kind !== 'file') return undefined;
+    const { entry } = known;
+    const isSame =
+      entry.size === seen.size &&
+      entry.mtimeNs === seen.mtimeNs &&
+      entry.stamp.ctimeNs === seen.ctimeNs &&
+      entry.stamp.ino === seen.ino;
+    return { known, isSame };
   }
 
   /** Another entry of the same kind than was known; a rename handed out meanwhile may have taken it. */
@@ -528,14 +548,10 @@ export class Scanner {
     const path = below(folder.path, seen.name);
     const { id, known } = from;
     const place = { parent: folder.id, name: seen.name };
-    const already = this.#sweepNodes.get(id);
-    if (already !== undefined && already.size === seen.size && already.mtimeNs === seen.mtimeNs) {
-      // Another name of a file whose content is on its way.
-      const entry = entryOf(seen, { id, version: already.version, target: '' });
-      const token = this.#observed.queue([
-        { ...place, known: { name: seen.name, entry, nlink: seen.nlink } },
-      ]);
-      this.#hand({ kind: 'attributes', token, path, ...place, entry });
+    const twin = seen.nlink > 1 ? this.#twin(folder.id, seen) : undefined;
+    if (twin?.isSame === true) {
+      // Another name of a file whose content is known, or on its way.
+      this.#linkTo(folder, seen, twin.known, from.isNew);
       return;
     }
     if (this.#observed.isPaused(folder.id, seen.name)) {
@@ -543,14 +559,15 @@ export class Scanner {
       return;
     }
     const before = known?.entry.id === id ? known.entry.version : 0;
-    const version = before + 1;
+    // Names of one node may be at different versions for a while; a number is never used twice.
+    const newest = twin?.known.entry.id === id ? twin.known.entry.version : 0;
+    const version = Math.max(before, newest) + 1;
     const entry = entryOf(seen, { id, version, target: '' });
     // Bytes of another node at this name make a basis for the reader, not for the receiver.
     const basis = before > 0 ? this.#store.basis(id, before) : undefined;
     const token = this.#observed.queue([
       { ...place, known: { name: seen.name, entry, nlink: seen.nlink } },
     ]);
-    if (seen.nlink > 1) this.#sweepNodes.set(id, entry);
     this.#hand({
       kind: 'file',
       token,

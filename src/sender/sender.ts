@@ -65,6 +65,8 @@ const slowAfterMs = 5_000;
 const stopMs = 10_000;
 /** Sweeps of a `once` run that find only what cannot be read or keeps changing. */
 const onceRetriesMax = 8;
+/** Once the receiver holds something else than believed, a large file is given this long to end. */
+const doubtMsMax = 30_000;
 /** Failures that trying again cannot mend. */
 const fatal: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'ERR_AUTH',
@@ -170,19 +172,25 @@ export class Sender {
   async #loop(): Promise<void> {
     const { signal, once, timeoutMs } = this.#options;
     const deadlineMs = performance.now() + timeoutMs;
+    let doubts = 0;
     for (let attempt = 0; !signal.aborted; attempt++) {
       try {
         const connection = await this.#options.connect(signal);
         try {
-          if (
-            await this.#session(connection, () => {
-              attempt = 0;
-            })
-          )
-            return;
+          const isDone = await this.#session(connection, () => {
+            attempt = 0;
+          });
+          if (isDone) return;
         } finally {
           await connection.close();
         }
+        if (this.#isSynced) doubts = 0;
+        doubts++;
+        if (once && doubts > onceRetriesMax) {
+          const message = 'the receiver keeps refusing what builds on its own records';
+          return this.#fail(new ReplicaError('ERR_PROTOCOL', message));
+        }
+        await delay(reconnectDelayMs(doubts - 1, Math.random()), signal);
       } catch (error) {
         if (!(error instanceof ReplicaError)) throw error;
         if (signal.aborted) break;
@@ -314,7 +322,10 @@ export class Sender {
 
   // -- ticking ----------------------------------------------------------------------------------
 
-  /** True when there is nothing more to do: the end of a `once`, or of the process. */
+  /**
+   * True when there is nothing more to do: the end of a `once`, or of the process. False when both
+   * sides have to agree anew on what the receiver holds.
+   */
   async #ticks(transfer: Transfer): Promise<boolean> {
     const { signal, intervalMs, once } = this.#options;
     let retries = 0;
@@ -324,6 +335,7 @@ export class Sender {
       if (this.#options.dryRun) return true;
       if (once) {
         await this.#untilIdle(transfer);
+        if (isDoubtful(transfer)) return false;
         const isMoving = summary.changes > 0 && summary.root.kind === 'ok';
         retries = isMoving && summary.problems === 0 ? 0 : retries + 1;
         const isSettled = summary.changes === 0 && summary.deferred === 0;
@@ -331,6 +343,7 @@ export class Sender {
         if (!isMoving) await delay(100, signal);
         continue;
       }
+      if (isDoubtful(transfer)) return false;
       const tookMs = performance.now() - begunMs;
       await delay(Math.max(intervalMs - tookMs, 1), signal);
     }
@@ -427,6 +440,12 @@ export class Sender {
     }
     if (isSynced || summary.changes > 0) this.#isSynced = isSynced;
   }
+}
+
+/** Is it time to agree anew? Not while something is on its way, unless that takes too long. */
+function isDoubtful({ doubtedAtMs, outstanding }: Transfer): boolean {
+  if (doubtedAtMs === undefined) return false;
+  return outstanding === 0 || performance.now() - doubtedAtMs > doubtMsMax;
 }
 
 function newWorker(file: string): Worker {

@@ -9,6 +9,7 @@ import {
   largeLaneQueueMs,
   largeLaneWindowMin,
   offerIdsMax,
+  queuedChangesMax,
   trustAfterMs,
   windowBytesMax,
 } from '../limits.ts';
@@ -37,6 +38,8 @@ const batchBytesMax = 4 * 1024 * 1024;
 const batchesAheadMax = 3;
 /** Parts of a large file offered ahead of the one being sent. */
 const partsAheadMax = 4;
+/** Remembered departures: more than changes are queued, since queued changes may count on them. */
+const departuresMax = 2 * queuedChangesMax;
 /** Bytes of operations or pieces in one frame; one inline file more still fits in a frame. */
 const frameBytes = 256 * 1024;
 const piecesPerFrame = 2048;
@@ -85,6 +88,11 @@ export class Transfer {
   readonly #largeNodes = new Set<NodeId>();
   /** Nodes whose content the receiver asked for without references. */
   readonly #rawNodes = new Set<NodeId>();
+  /**
+   * What became of file changes by node and version, where that is not what later changes to the
+   * node count on: the version before, its content being the same, or nothing. Newest last.
+   */
+  readonly #departures = new Map<string, number | 'failed'>();
   readonly #offers: { size: number; resolve: (bitmap: Buffer) => void }[] = [];
   readonly #commits = new Map<bigint, Commit>();
   /** Large files whose content is staged, to be committed by the lane of commits. */
@@ -95,6 +103,7 @@ export class Transfer {
   /** Changes taken from the scanner and not settled. */
   #outstanding = 0;
   #isStopping = false;
+  #doubtedAtMs: number | undefined;
   #isLargeIdle = true;
   #wakers: (() => void)[] = [];
   /** Entries that failed since `takeTroubles`, by path. */
@@ -108,6 +117,11 @@ export class Transfer {
 
   get outstanding(): number {
     return this.#outstanding;
+  }
+
+  /** Since when it is known that the receiver holds something else than its sender believes. */
+  get doubtedAtMs(): number | undefined {
+    return this.#doubtedAtMs;
   }
 
   /** Runs both lanes until `stop`; rejects when the connection or a worker fails. */
@@ -173,6 +187,7 @@ export class Transfer {
           message.index,
           reason === 'gone' ? 'gone' : reason === 'missing' ? 'raw' : 'unreadable',
         );
+        if (reason === 'gone') this.#doubtedAtMs ??= performance.now();
         if (reason === 'refused') {
           this.#fail({ path: item.change.path, code: 'EREFUSED', message: message.message });
         }
@@ -322,11 +337,9 @@ export class Transfer {
     const reversals: Reversal[] = [];
     for (const change of batch.changes) {
       if (change.kind !== 'file') {
-        items.push({
-          change,
-          operation: operationOf(change),
-          confirmation: { token: change.token },
-        });
+        const item = this.#plainItem(change);
+        if (item === undefined) reversals.push({ token: change.token, reason: 'superseded' });
+        else items.push(item);
         continue;
       }
       const content = batch.contents.get(change);
@@ -339,8 +352,34 @@ export class Transfer {
     if (items.length > 0) await this.#commit(items, sent);
   }
 
+  /** undefined: it builds on a file that was not sent. */
+  #plainItem(change: Exclude<Change, { kind: 'file' }>): Item | undefined {
+    const { token } = change;
+    if (change.kind === 'remove' || change.entry.kind !== 'file') {
+      return { change, operation: operationOf(change), confirmation: { token } };
+    }
+    const { entry } = change;
+    const version = this.#departures.get(`${entry.id}.${entry.version}`) ?? entry.version;
+    if (version === 'failed') return undefined;
+    const operation = operationOf({ ...change, entry: { ...entry, version } });
+    return { change, operation, confirmation: { token, version } };
+  }
+
+  /** Later changes name the version that a file change was to make: this one was made instead. */
+  #depart({ entry }: FileChange, version: number | 'failed'): void {
+    const key = `${entry.id}.${entry.version}`;
+    this.#departures.delete(key);
+    if (version === entry.version) return;
+    this.#departures.set(key, version);
+    for (const oldest of this.#departures.keys()) {
+      if (this.#departures.size <= departuresMax) break;
+      this.#departures.delete(oldest);
+    }
+  }
+
   #failure(change: FileChange, head: FileHead): Reversal | undefined {
     const { token, path } = change;
+    this.#depart(change, head.status === 'read' ? change.entry.version : 'failed');
     switch (head.status) {
       case 'read':
         return undefined;
@@ -371,6 +410,7 @@ export class Transfer {
     sent: Sent,
   ): Promise<Item> {
     if (isSameContent(change, content)) {
+      this.#depart(change, change.baseVersion);
       const entry = { ...change.entry, version: change.baseVersion };
       const { parent, name, token } = change;
       const operation: Operation = { kind: 'attributes', parent, name, entry };
@@ -552,6 +592,7 @@ export class Transfer {
     if (isSame && isSameList(change, last.content)) {
       await connection.send({ type: MessageType.StageAbort, stage });
       const version = change.baseVersion;
+      this.#depart(change, version);
       const operation: Operation = {
         kind: 'attributes',
         parent,
@@ -562,6 +603,7 @@ export class Transfer {
       this.#hand({ change, operation, confirmation }, noBytes());
       return;
     }
+    this.#depart(change, entry.version);
     const operation: Operation = {
       kind: 'file',
       parent,
@@ -596,6 +638,7 @@ export class Transfer {
   async #abandon(change: FileChange, head: FileHead): Promise<void> {
     this.#largeNodes.delete(change.entry.id);
     const reversal = this.#failure(change, head);
+    this.#depart(change, 'failed');
     await this.#settle([], [reversal ?? { token: change.token, reason: 'superseded' }]);
   }
 

@@ -17,6 +17,8 @@ export interface RandomResult {
   /** Until the trees were equal, from the last operation on. */
   readonly quietMs: number;
   readonly done: ReadonlyMap<string, number>;
+  /** How often sender and receiver had to agree anew on what the receiver holds. */
+  readonly healed: number;
   /** Things either program said that nothing here gave a reason for. */
   readonly complaints: readonly string[];
 }
@@ -38,10 +40,11 @@ export async function runRandomOperations(run: RandomRun): Promise<RandomResult>
       if (random() < 0.4) await pause(random() ** 3 * 150);
     }
     const quietMs = await pair.equal(run.limitMs);
+    const healed = pair.push?.lines.filter(line => /comparing with/.test(line)).length ?? 0;
     const complaints = [...(pair.push?.lines ?? []), ...(pair.receive?.lines ?? [])].filter(isNews);
     const exits = await pair.stop();
     const wrong = exits.filter(exit => exit?.code !== 0).map(exit => JSON.stringify(exit));
-    return { quietMs, done, complaints: [...complaints, ...wrong] };
+    return { quietMs, done, healed, complaints: [...complaints, ...wrong] };
   } finally {
     await pair.kill();
   }
