@@ -79,6 +79,8 @@ export class Applier {
   readonly #touched = new Map<NodeId, { readonly mode: number }>();
   /** Other inodes whose attributes changed: they need a flush of their own. */
   #changedFiles: Place[] = [];
+  /** Directories made by this group: what the records do not have in them is not there. */
+  readonly #made = new Set<NodeId>();
   #driftCount = 0;
   #canLink = true;
   /** Directories left the tree: their descriptors must not be found by id any more. */
@@ -271,7 +273,8 @@ export class Applier {
     const { staging } = this.#options.folders;
     const { parent, name, staged } = step;
     const { directory } = this.#openToChange(parent);
-    const present = directory.lstat(name);
+    const isNew = this.#made.has(parent) && !this.#changes.entry(parent, name);
+    const present = isNew ? undefined : directory.lstat(name);
     if (this.#options.isReplay && !staging.lstat(staged.name)) {
       // Renamed before the crash, perhaps moved on since; verify() looks at where it is now.
       this.#recordDone(parent, name);
@@ -324,6 +327,7 @@ export class Applier {
       orUndo(displaced, () => directory.mkdir(name, readWriteSearch));
       displaced.record();
     }
+    if (!this.#options.isReplay) this.#made.add(entry.id);
     const made = directory.sub(name);
     const { ino, mode } = made.stat();
     if ((mode & 0o700n) !== 0o700n) made.chmodSelf(readWriteSearch);

@@ -45,6 +45,9 @@ export interface DirectoriesOptions {
   readonly alternatives?: ((id: NodeId) => readonly Place[]) | undefined;
 }
 
+/** The destination's root and the kept folder are always open. */
+const rootCount = 2;
+
 /** Valid as long as nothing else changes the tree: within one commit, or one message. */
 export class Directories {
   readonly #options: DirectoriesOptions;
@@ -99,13 +102,13 @@ export class Directories {
 
   /** Forgets every descriptor: names may lead elsewhere now. */
   clear(): void {
+    if (this.#opened.size === rootCount) return;
     for (const { directory } of this.#opened.values()) directory.release();
     this.#opened.clear();
     this.#addRoots();
   }
 
   close(): void {
-    this.clear();
     for (const { directory } of this.#opened.values()) directory.release();
     this.#opened.clear();
   }
