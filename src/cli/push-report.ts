@@ -50,7 +50,8 @@ export function reportEvent(event: SenderEvent, { log, stdout }: ReportTo): void
     }
     case 'problem': {
       const { path, code, message } = event.problem;
-      log.warn({ path: printable(path), code }, `${printable(path)}: ${message}`);
+      const why = message.includes(code) ? message : `${message} (${code})`;
+      log.warn({ path: printable(path), code }, `${printable(path)}: ${why}`);
       return;
     }
     case 'held':
@@ -102,7 +103,7 @@ function reportEnd(outcome: SenderOutcome, log: Log): void {
  */
 export function outcomeExitCode(
   outcome: SenderOutcome,
-  options: { readonly once: boolean },
+  options: { readonly once: boolean; readonly dryRun: boolean },
 ): ExitCode {
   if (outcome.error !== undefined) throw outcome.error;
   if (!options.once) return ExitCode.Done;
@@ -110,7 +111,7 @@ export function outcomeExitCode(
   if (outcome.problems > 0) return ExitCode.Partial;
   if (outcome.held > 0) return ExitCode.Held;
   if (outcome.vanished > 0) return ExitCode.Vanished;
-  return outcome.inSync ? ExitCode.Done : ExitCode.Partial;
+  return outcome.inSync || options.dryRun ? ExitCode.Done : ExitCode.Partial;
 }
 
 /** '1 operation', '3 entries'. */

@@ -143,7 +143,7 @@ async function serveUntil(
 
 async function serve(receiver: RunningReceiver, connection: Connection, log: Log): Promise<void> {
   const { peer } = connection;
-  log.info({ peer, key: connection.peerKeyId }, `${peer} connected`);
+  log.debug({ peer, key: connection.peerKeyId }, `${peer} connected`);
   try {
     await receiver.serve(connection);
     log.info({ peer }, `${peer} disconnected`);

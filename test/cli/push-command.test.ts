@@ -215,7 +215,7 @@ t.test('says what happens, as JSON lines off a terminal and as sentences on one'
     'connection refused; trying again in 1.5 s',
     'connected to this process',
     'commit 7: 1 operation, 417 B sent, 1.21 MB reused, 12 ms',
-    'a\\x0a\\xff: permission denied',
+    'a\\x0a\\xff: permission denied (EACCES)',
     '3 deletes held: the source is empty; --accept-deletes releases them',
     'held deletes released',
     'source gone: its folder is missing',

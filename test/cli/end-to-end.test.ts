@@ -1,0 +1,166 @@
+// The built commands against each other: what a user sees from start to end.
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { compareByDiff } from '../support/rsync.ts';
+import { CliProcess, type CliResult, runSpawned } from '../support/run-cli.ts';
+
+function place(t: Test): string {
+  return t.testdir({
+    home: {},
+    other: {},
+    src: { 'a.txt': 'first', sub: { 'b.txt': 'second' }, link: t.fixture('symlink', 'a.txt') },
+  });
+}
+
+class Stage {
+  readonly folder: string;
+  readonly #t: Test;
+
+  constructor(t: Test) {
+    this.#t = t;
+    this.folder = place(t);
+  }
+
+  at(...path: string[]): string {
+    return join(this.folder, ...path);
+  }
+
+  run(...argv: string[]): Promise<CliResult> {
+    return runSpawned(argv, { home: this.at('home'), cwd: this.folder });
+  }
+
+  start(...argv: string[]): CliProcess {
+    const process = new CliProcess(argv, { home: this.at('home'), cwd: this.folder });
+    this.#t.teardown(() => process.stop());
+    return process;
+  }
+
+  receive(...flags: string[]): CliProcess {
+    return this.start('receive', 'dst', '--host', '127.0.0.1', '--port', '0', ...flags);
+  }
+
+  difference(): Promise<string[]> {
+    return compareByDiff(this.at('src'), this.at('dst'));
+  }
+}
+
+/** JSON log lines of a process. */
+function lines({ stderr }: { readonly stderr: string }): Record<string, unknown>[] {
+  return stderr
+    .split('\n')
+    .filter(line => line.startsWith('{'))
+    .map(line => JSON.parse(line));
+}
+
+t.test('receive and push replicate, report commits, and end with 0 when told to', async t => {
+  const stage = new Stage(t);
+  const receiver = stage.receive();
+  const address = await receiver.listening();
+  t.match(receiver.stdout, /^listening on 127\.0\.0\.1:\d+\n$/);
+  const push = stage.start('push', 'src', address, '--interval', '50');
+  await push.until(one => one.stderr.includes('in sync'));
+  t.same(await stage.difference(), []);
+  const [commit] = lines(push).filter(line => 'commit' in line);
+  t.match(commit, { operations: Number, bytesSent: 11, bytesReused: 0, ms: Number });
+
+  writeFileSync(stage.at('src/a.txt'), 'changed');
+  await push.until(() => readFileSync(stage.at('dst/a.txt'), 'utf8') === 'changed');
+  t.equal(await push.stop(), 0);
+  t.equal(await receiver.stop(), 0);
+  t.equal(push.stdout, '');
+
+  const again = stage.receive();
+  const place = await again.listening();
+  t.notMatch(again.stderr, /made a key/, 'the key is made once');
+  const once = await stage.run('push', 'src', place, '--once');
+  t.equal(once.code, 0);
+  const more = await stage.run('push', 'src', place, '--once');
+  t.equal(more.code, 0);
+  t.same(
+    lines(more).filter(line => 'commit' in line),
+    [],
+    'a second pass does nothing',
+  );
+});
+
+t.test('a folder on this machine needs no second command', async t => {
+  const stage = new Stage(t);
+  for (const target of ['./dst', 'file:dst', `file://${stage.at('dst')}`]) {
+    t.equal((await stage.run('push', 'src', target, '--once')).code, 0);
+    t.same(await stage.difference(), []);
+  }
+  t.equal(readdirSync(stage.at('home/.local/state/replica')).length, 1, 'it is one target');
+  t.notOk(existsSync(stage.at('home/.config')), 'no key is made');
+});
+
+t.test('--dry-run prints what it would do and does none of it', async t => {
+  const stage = new Stage(t);
+  mkdirSync(stage.at('dst'));
+  const { code, stdout } = await stage.run('push', 'src', './dst', '-n');
+  t.equal(code, 0);
+  for (const name of ['a.txt', 'sub', 'sub/b.txt', 'link']) t.match(stdout, name);
+  t.same(readdirSync(stage.at('dst')), ['.replica']);
+});
+
+t.test('a log file in the source does not keep replication busy', async t => {
+  const stage = new Stage(t);
+  const push = stage.start('push', 'src', './dst', '--log-file', 'src/log', '--interval', '20');
+  await push.until(one => one.stderr.includes('in sync'));
+  writeFileSync(stage.at('src/last'), '');
+  await push.until(() => existsSync(stage.at('dst/last')));
+  t.equal(await push.stop(), 0);
+  const commits = lines(push).filter(line => 'commit' in line);
+  t.ok(commits.length <= 4, `${commits.length} commits`);
+  t.match(readFileSync(stage.at('src/log'), 'utf8'), /"msg":"in sync/);
+  t.notOk(existsSync(stage.at('dst/log')));
+});
+
+t.test('another user is let in by pairing, and out by revoking', async t => {
+  const stage = new Stage(t);
+  const receiver = stage.receive();
+  const address = await receiver.listening();
+  const made = await stage.run('key', 'new', '--label', 'laptop');
+  const id = made.stdout.split(':')[1] ?? '';
+  const other = { home: stage.at('other'), cwd: stage.folder };
+  const paired = await runSpawned(['pair', address], { ...other, stdin: made.stdout });
+  t.match(paired, { code: 0, stdout: `paired with ${address}, key ${id}\n` });
+  const push = new CliProcess(['push', 'src', address], other);
+  t.teardown(() => push.stop());
+  await push.until(one => one.stderr.includes('in sync'));
+  t.equal((await stage.run('key', 'revoke', '--', id)).code, 0);
+  const { code, stderr } = await push.result();
+  t.equal(code, 5);
+  t.match(stderr, /^replica: .*refused the key/m);
+  const own = await stage.run('push', 'src', address, '--once');
+  t.equal(own.code, 0, 'the other key still works');
+});
+
+t.test('a pairing string in REPLICA_KEY, or in an --env-file, is enough', async t => {
+  const stage = new Stage(t);
+  const address = await stage.receive().listening();
+  const { stdout } = await stage.run('key', 'show');
+  const other = { home: stage.at('other'), cwd: stage.folder };
+  const env = { REPLICA_KEY: stdout.trim(), REPLICA_ONCE: '1' };
+  t.equal((await runSpawned(['push', 'src', address], { ...other, env })).code, 0);
+  writeFileSync(stage.at('e.env'), `REPLICA_KEY=${stdout.trim()}\nREPLICA_ONCE=yes\n`);
+  t.equal((await runSpawned(['push', 'src', address, '--env-file', 'e.env'], other)).code, 0);
+});
+
+t.test('an interrupted --once exits 20', async t => {
+  const stage = new Stage(t);
+  await stage.run('key', 'new');
+  const push = stage.start('push', 'src', '127.0.0.1:1', '--once', '--timeout', '1h');
+  await push.until(one => one.stderr.includes('trying again'));
+  t.equal(await push.stop(), 20);
+});
+
+t.test('the end of a command does not wait for timers', async t => {
+  const stage = new Stage(t);
+  await stage.run('push', 'src', './dst', '--once');
+  const push = stage.start('push', 'src', './dst', '--once');
+  await push.until(one => one.stderr.includes('in sync'));
+  const startedMs = performance.now();
+  await push.result();
+  t.ok(performance.now() - startedMs < 1500, 'it ends within the time of a closing store');
+});
