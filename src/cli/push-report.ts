@@ -65,7 +65,7 @@ export function reportEvent(event: SenderEvent, { log, stdout }: ReportTo): void
       return;
     case 'source': {
       const level = event.state === 'back' ? 'info' : 'warn';
-      log[level]({ state: event.state }, `source ${event.state}: ${event.reason}`);
+      log[level]({ state: event.state }, `the source is ${event.state}: ${event.reason}`);
       return;
     }
     case 'operation':
