@@ -28,7 +28,7 @@ import {
 } from '../tree/source-listing.ts';
 import type { Change, RootState, Slice, SweepSummary } from './change.ts';
 import { clockMs } from './clock.ts';
-import { ConfirmedLayer } from './confirmed.ts';
+import { ConfirmedLayer, type Effect } from './confirmed.ts';
 import { Observed } from './observed.ts';
 
 export interface ScanOptions {
@@ -418,6 +418,8 @@ export class Scanner {
     // In a swap the other rename took the node's name; until the commit ends it can be claimed.
     if (isDisplaced) known = this.#observed.displaced(from.id);
     if (known === undefined || known.entry.kind !== seen.kind) return undefined;
+    // The node may have got another inode since, in a change that is not yet confirmed.
+    if (!isSameInode(known.entry, seen)) return undefined;
     const fromFolder = this.#observed.pathOf(from.parent);
     if (fromFolder === undefined) return undefined;
     const fromPath = below(fromFolder, from.name);
@@ -430,6 +432,13 @@ export class Scanner {
     const { entry: before } = known;
     const sameContent =
       seen.kind === 'directory' || (before.size === seen.size && before.mtimeNs === seen.mtimeNs);
+    if (seen.kind === 'file' && !isDisplaced && this.#isTaken(fromPath)) {
+      // Something else took the old name at once: it stays, whatever commits the two end up in.
+      if (!sameContent) return undefined;
+      const stays = { parent: from.parent, name: from.name, known: { ...known, nlink: 2 } };
+      this.#hardLink(folder, seen, known, [stays]);
+      return 'linked';
+    }
     // An edited file moves as it was; its new content follows as a change of its own.
     const entry = sameContent
       ? entryOf(seen, { id: from.id, version: before.version, target: '' })
@@ -462,23 +471,33 @@ export class Scanner {
     }
   }
 
-  #hardLink(folder: Folder, seen: Seen, known: Known): void {
+  /** Is there a file or link, that is to replace what the replica has at this path? */
+  #isTaken(path: string): boolean {
+    const stats = this.#statQuietly(path);
+    return stats !== undefined && (stats.isFile() || stats.isSymbolicLink());
+  }
+
+  #hardLink(folder: Folder, seen: Seen, known: Known, others: readonly Effect[] = []): void {
     if (seen.size !== known.entry.size || seen.mtimeNs !== known.entry.mtimeNs) {
       this.#counts.deferred++; // Its content changes too; the link follows when that is through.
       return;
     }
     const isNew = this.#confirmed.find(folder.id, seen.name) === undefined;
-    this.#linkTo(folder, seen, known, isNew);
+    this.#linkTo(folder, seen, known, { isNew, others });
   }
 
   /** One more name for the content that `known` has. */
-  #linkTo(folder: Place, seen: Seen, known: Known, isNew: boolean): void {
+  #linkTo(
+    folder: Place,
+    seen: Seen,
+    known: Known,
+    { isNew, others = [] }: { isNew: boolean; others?: readonly Effect[] },
+  ): void {
     const { id, version } = known.entry;
     const entry = entryOf(seen, { id, version, target: '' });
     const place = { parent: folder.id, name: seen.name };
-    const token = this.#observed.queue([
-      { ...place, known: { name: seen.name, entry, nlink: seen.nlink } },
-    ]);
+    const arrives = { ...place, known: { name: seen.name, entry, nlink: seen.nlink } };
+    const token = this.#observed.queue([...others, arrives]);
     const path = below(folder.path, seen.name);
     this.#hand({ kind: 'hardlink', token, path, ...place, entry, isNew });
   }
@@ -509,8 +528,7 @@ export class Scanner {
     if (!this.#hasRoom()) return;
     const path = below(folder.path, seen.name);
     const { entry: before } = known;
-    const otherInode =
-      before.stamp.ino !== seen.ino || before.stamp.birthtimeNs !== seen.birthtimeNs;
+    const otherInode = !isSameInode(before, seen);
     if (
       seen.kind === 'directory' &&
       this.#looksUnmounted(folder, seen.name, before.id, seen.nlink)
@@ -551,7 +569,7 @@ export class Scanner {
     const twin = seen.nlink > 1 ? this.#twin(folder.id, seen) : undefined;
     if (twin?.isSame === true) {
       // Another name of a file whose content is known, or on its way.
-      this.#linkTo(folder, seen, twin.known, from.isNew);
+      this.#linkTo(folder, seen, twin.known, { isNew: from.isNew });
       return;
     }
     if (this.#observed.isPaused(folder.id, seen.name)) {
@@ -756,6 +774,10 @@ export class Scanner {
       isDirectory: known.entry.kind === 'directory',
     });
   }
+}
+
+function isSameInode({ stamp }: Entry, seen: Seen): boolean {
+  return stamp.ino === seen.ino && stamp.birthtimeNs === seen.birthtimeNs;
 }
 
 function isSpecial(name: Name, stats: NonNullable<ReturnType<typeof statSource>>): boolean {
