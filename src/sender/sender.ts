@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import { Worker } from 'node:worker_threads';
 import { type ErrorCode, ReplicaError } from '../errors.ts';
-import { getListingIdsMax, payloadSizeMax, queuedChangesMax } from '../limits.ts';
+import { getListingIdsMax, payloadSizeMax, queuedChangesMax, reconnectMinMs } from '../limits.ts';
 import type { Log } from '../log.ts';
 import { reconnectDelayMs } from '../net/backoff.ts';
 import type { Connection } from '../net/connection.ts';
@@ -67,6 +67,8 @@ const stopMs = 10_000;
 const onceRetriesMax = 8;
 /** Once the receiver holds something else than believed, a large file is given this long to end. */
 const doubtMsMax = 30_000;
+/** Handshakes in a row that fail before the key counts as wrong. */
+const refusalsMax = 3;
 /** Failures that trying again cannot mend. */
 const fatal: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'ERR_AUTH',
@@ -173,12 +175,14 @@ export class Sender {
     const { signal, once, timeoutMs } = this.#options;
     const deadlineMs = performance.now() + timeoutMs;
     let doubts = 0;
+    let refusals = 0;
     for (let attempt = 0; !signal.aborted; attempt++) {
       try {
         const connection = await this.#options.connect(signal);
         try {
           const isDone = await this.#session(connection, () => {
             attempt = 0;
+            refusals = 0;
           });
           if (isDone) return;
         } finally {
@@ -194,6 +198,11 @@ export class Sender {
       } catch (error) {
         if (!(error instanceof ReplicaError)) throw error;
         if (signal.aborted) break;
+        if (error.code === 'ERR_AUTH' && ++refusals < refusalsMax) {
+          // A bit that flips in the handshake looks just like a wrong key: ask again.
+          await delay(reconnectMinMs, signal);
+          continue;
+        }
         if (fatal.has(error.code) || (error.code === 'ERR_PROTOCOL' && once))
           return this.#fail(error);
         const retryInMs = reconnectDelayMs(attempt, Math.random());
@@ -232,15 +241,19 @@ export class Sender {
       events: this.#events,
       watermark: welcome.watermark,
     });
-    const broken = this.#receive(messages, transfer);
-    const sending = transfer.run();
-    const ticking = this.#ticks(transfer);
-    // Each fails the session; what is still running ends with the connection.
-    for (const task of [broken, sending, ticking]) task.catch(() => {});
-    const isDone = await Promise.race([ticking, broken, sending.then(() => ticking)]);
-    transfer.stop();
-    await Promise.race([sending, broken, delay(stopMs)]);
-    return isDone;
+    try {
+      const broken = this.#receive(messages, transfer);
+      const sending = transfer.run();
+      const ticking = this.#ticks(transfer);
+      // Each fails the session; what is still running ends with the connection.
+      for (const task of [broken, sending, ticking]) task.catch(() => {});
+      const isDone = await Promise.race([ticking, broken, sending.then(() => ticking)]);
+      transfer.stop();
+      await Promise.race([sending, broken, delay(stopMs)]);
+      return isDone;
+    } finally {
+      transfer.end();
+    }
   }
 
   async #receive(messages: Messages, transfer: Transfer): Promise<never> {
@@ -384,10 +397,13 @@ export class Sender {
   /** One sweep: slices of scanning, each handed to the transfer as it comes. */
   async #sweep(transfer: Transfer): Promise<SweepSummary> {
     for (;;) {
+      transfer.assertOpen();
       const room = this.#options.dryRun
         ? queuedChangesMax
         : queuedChangesMax - transfer.outstanding;
       const slice = await this.#watched(this.#scanner.call('next', { room, budgetMs: sliceMs }));
+      // A tick that outlived its session must not take what the next one has to send.
+      transfer.assertOpen();
       const changes = unpackChanges(slice.changes);
       for (const problem of slice.problems) this.#events.put({ kind: 'problem', problem });
       if (this.#options.dryRun) {

@@ -1,7 +1,7 @@
 // Changes in, commits out: read, match, offer, send, durable, confirm. Two lanes over one
 // connection: commits of small things in order, and one large file at a time beside them.
 import assert from 'node:assert/strict';
-import type { Problem } from '../errors.ts';
+import { type Problem, ReplicaError } from '../errors.ts';
 import {
   commitOperationsMax,
   inlineFileSize,
@@ -103,6 +103,7 @@ export class Transfer {
   /** Changes taken from the scanner and not settled. */
   #outstanding = 0;
   #isStopping = false;
+  #isOver = false;
   #doubtedAtMs: number | undefined;
   #isLargeIdle = true;
   #wakers: (() => void)[] = [];
@@ -156,9 +157,19 @@ export class Transfer {
     this.#wake();
   }
 
-  /** Resolves when every change taken so far is settled. */
+  /** The session is over: nothing is sent, read or taken any more. The scan finds the rest again. */
+  end(): void {
+    this.#isOver = true;
+    this.#wake();
+  }
+
+  assertOpen(): void {
+    if (this.#isOver) throw new ReplicaError('ERR_SOCKET', 'the session is over');
+  }
+
+  /** Resolves when every change taken so far is settled, or never will be. */
   async idle(): Promise<void> {
-    while (this.#outstanding > 0) await this.#woken();
+    while (this.#outstanding > 0 && !this.#isOver) await this.#woken();
   }
 
   takeTroubles(): { vanished: number; failed: number } {
@@ -249,7 +260,7 @@ export class Transfer {
 
   async #smallLane(): Promise<void> {
     const ahead: Promise<Batch>[] = [];
-    for (;;) {
+    while (!this.#isOver) {
       while (ahead.length < batchesAheadMax && this.#small.length > 0 && !this.#isStopping) {
         const batch = this.#read(this.#takeBatch());
         batch.catch(() => {}); // Reported where it is awaited.
@@ -521,7 +532,7 @@ export class Transfer {
   // -- the lane of large files ------------------------------------------------------------------
 
   async #largeLane(): Promise<void> {
-    for (;;) {
+    while (!this.#isOver) {
       const change = this.#isStopping ? undefined : this.#large.shift();
       this.#isLargeIdle = change === undefined;
       if (change === undefined) {
@@ -541,6 +552,7 @@ export class Transfer {
     const { reader } = this.#options;
     const opened = await this.#openLarge(change);
     while (opened.status === 'read') {
+      this.assertOpen();
       const packed = await reader.call('part', undefined);
       const [content] = unpackContent(packed);
       if (packed.last) return this.#looked([{ change, content }]);
@@ -621,6 +633,7 @@ export class Transfer {
 
   /** Reads the next part; its blocks are offered at once, the answer comes while others are sent. */
   async #part(change: FileChange): Promise<Part> {
+    this.assertOpen();
     const packed = await this.#options.reader.call('part', undefined);
     const [content] = unpackContent(packed);
     assert(content !== undefined);
