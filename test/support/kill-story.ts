@@ -46,7 +46,8 @@ type Side = 'push' | 'receive';
 export const loadNames = [
   'stable|random|one|two|three|inside|\\.swap~|\\.save~',
   '[sl]\\d(\\.beside)?|sub|deep|large',
-  '[a-h](\\.txt|\\.bin)?\\d',
+  // The first also through links that lead nowhere.
+  '[a-h](\\.txt|\\.bin)?\\d|to-\\d|a1|b2|dangling',
   'new\\nline|tab\\there|f\\xff\\xfe\\x80|-leading|x{255}',
   Buffer.from('žluťoučký').toString('latin1'),
 ].join('|');
@@ -161,7 +162,7 @@ export async function killStory(options: KillOptions): Promise<KillOutcome> {
       say(`${kill + 1}: killed ${side}`);
     }
     load.stop();
-    const convergedMs = await load.converge(20_000);
+    const convergedMs = await load.converge(40_000);
     const watched = await watcher.stop();
     watcher = undefined;
     const lines = [...ended, ...Object.values(running)].flatMap(program => program.lines);

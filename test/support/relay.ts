@@ -10,6 +10,8 @@ export interface RelayOptions {
   readonly cutAfter?: (connection: number) => number | undefined;
   /** Flips the lowest bit of the byte at this offset of what the dialler sends. */
   readonly flipAt?: (connection: number) => number | undefined;
+  /** The same of what the listener answers. */
+  readonly flipAnswerAt?: (connection: number) => number | undefined;
 }
 
 export class Relay {
@@ -56,14 +58,14 @@ export class Relay {
     }
     const cut = this.#options.cutAfter?.(number);
     const flip = this.#options.flipAt?.(number);
+    const flipAnswer = this.#options.flipAnswerAt?.(number);
     let seen = 0;
+    let answered = 0;
     const spoil = (chunk: Buffer): Buffer | undefined => {
       const start = seen;
       seen += chunk.length;
       this.bytesUp += chunk.length;
-      if (flip !== undefined && flip >= start && flip < seen) {
-        chunk[flip - start] = (chunk[flip - start] ?? 0) ^ 1;
-      }
+      flipBit(chunk, flip, start);
       if (cut !== undefined && seen >= cut) {
         const kept = chunk.subarray(0, Math.max(cut - start, 0));
         far.end(kept, () => far.destroy());
@@ -74,6 +76,8 @@ export class Relay {
     };
     this.#pump(near, far, spoil);
     this.#pump(far, near, chunk => {
+      flipBit(chunk, flipAnswer, answered);
+      answered += chunk.length;
       this.bytesDown += chunk.length;
       return chunk;
     });
@@ -115,4 +119,10 @@ export class Relay {
     this.#server.close();
     await once(this.#server, 'close');
   }
+}
+
+/** `chunk` begins at offset `start`. */
+function flipBit(chunk: Buffer, offset: number | undefined, start: number): void {
+  if (offset === undefined || offset < start || offset >= start + chunk.length) return;
+  chunk[offset - start] = (chunk[offset - start] ?? 0) ^ 1;
 }

@@ -1,0 +1,25 @@
+// A bad network with few connections; `node dist/bench/soak/network.js` has many.
+import t, { type Test } from 'tap';
+import { type NetworkOptions, networkStory } from '../support/network-story.ts';
+
+async function tell(t: Test, options: Omit<NetworkOptions, 'folder' | 'timeoutMs'>): Promise<void> {
+  const outcome = await networkStory({ ...options, folder: t.testdir(), timeoutMs: 40_000 });
+  t.comment(JSON.stringify({ ...outcome, watched: { ...outcome.watched, violations: undefined } }));
+  t.strictSame(outcome.watched.violations, [], 'no reader saw anything torn, missing or foreign');
+  t.strictSame(outcome.drift, [], 'nothing is called drift');
+  t.strictSame(outcome.complaints, [], 'both go on');
+  t.ok(outcome.connections > options.count, 'it connected again each time');
+  t.strictSame(outcome.differences, [], 'the trees are equal in the end');
+}
+
+void t.test('connections are cut at random offsets (seed 1)', t =>
+  tell(t, { seed: 1, insecure: false, kinds: ['cut'], count: 5 }),
+);
+
+void t.test('bits flip under TLS (seed 2)', t =>
+  tell(t, { seed: 2, insecure: false, kinds: ['flip', 'flip answer'], count: 5 }),
+);
+
+void t.test('bits flip in plaintext frames (seed 3)', t =>
+  tell(t, { seed: 3, insecure: true, kinds: ['flip', 'flip answer'], count: 5 }),
+);
