@@ -1,7 +1,7 @@
 // Trees for benches: seeded, with whole-microsecond times in the past, so that rsync's quick check
 // and its nanosecond comparison both tell the truth.
 import fs from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { randomBytes, seededRandom } from '../../test/support/random.ts';
 
 const pastSeconds = 1_600_000_000;
@@ -40,4 +40,5 @@ export function makeLargeFile(path: string, size: number): void {
   }
   fs.closeSync(fd);
   fs.utimesSync(path, pastSeconds, pastSeconds);
+  fs.utimesSync(dirname(path), pastSeconds, pastSeconds);
 }
