@@ -86,3 +86,5 @@ export const pendingBlocksMax = 65_536;
 export const stagingSliceBytes = 8 * 1024 * 1024;
 /** Staged files that are flushed one by one; with more, flushing the file system is cheaper. */
 export const singleFlushesMax = 8;
+/** Pieces in one frame: bounds what decoding it makes. */
+export const piecesPerFrameMax = 2048;

@@ -13,7 +13,7 @@ import { ContentPacker, type PackedContent, type ReadStatus } from './content.ts
 import { type Packed, type ReadRequest, unpackRequests } from './packed.ts';
 
 /** Bytes of new content in one part of a large file. */
-const partSize = 1024 * 1024;
+const partSize = 2 * 1024 * 1024;
 /** Pieces in one part. */
 const partPieces = 4096;
 /** Bytes read for one part: an unchanged file makes parts too, so that small files get their turn. */
@@ -87,7 +87,7 @@ class Reader {
   part(): Moved<PackedContent & { last: boolean }> {
     const file = this.#file;
     if (file === undefined) throw new Error('no file is open');
-    const packer = new ContentPacker(2 * partSize);
+    const packer = new ContentPacker(partSize + matcherBufferSize);
     const head = { readMs: this.#readMs };
     let last = false;
     try {

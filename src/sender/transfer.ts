@@ -6,12 +6,8 @@ import {
   commitOperationsMax,
   inlineFileSize,
   largeFileSize,
-  largeLaneQueueMs,
-  largeLaneWindowMin,
-  offerIdsMax,
+  piecesPerFrameMax,
   queuedChangesMax,
-  trustAfterMs,
-  windowBytesMax,
 } from '../limits.ts';
 import type { Connection } from '../net/connection.ts';
 import type { NodeId } from '../snapshot/entry.ts';
@@ -28,9 +24,29 @@ import {
   unpackContent,
 } from './content.ts';
 import type { Mailbox, SenderEvent } from './events.ts';
-import { packConfirmations, packRequests, type ReadRequest } from './packed.ts';
+import {
+  countPieces,
+  frameBytes,
+  type Item,
+  idOf,
+  inlineItem,
+  isSameContent,
+  isSameList,
+  noBytes,
+  operationOf,
+  pieceOf,
+  requestOf,
+  type Sent,
+  sameContentItem,
+  sizeOf,
+  stagedItem,
+} from './item.ts';
+import { Offers } from './offers.ts';
+import { packConfirmations, packRequests } from './packed.ts';
+import { readAhead } from './read-ahead.ts';
 import type { ReadMethods } from './read-worker.ts';
 import type { ScanMethods } from './scan-worker.ts';
+import { Stages } from './stages.ts';
 
 /** Content bytes read for one commit of small files. */
 const batchBytesMax = 4 * 1024 * 1024;
@@ -40,16 +56,6 @@ const batchesAheadMax = 3;
 const partsAheadMax = 4;
 /** Remembered departures: more than changes are queued, since queued changes may count on them. */
 const departuresMax = 2 * queuedChangesMax;
-/** Bytes of operations or pieces in one frame; one inline file more still fits in a frame. */
-const frameBytes = 256 * 1024;
-const piecesPerFrame = 2048;
-
-interface Item {
-  readonly change: Change;
-  readonly operation: Operation;
-  readonly confirmation: Confirmation;
-}
-
 /** What is remembered of an item until it is durable: not its content. */
 interface SentItem {
   readonly change: Change;
@@ -63,11 +69,6 @@ interface Commit {
   readonly bytesSent: number;
   readonly bytesReused: number;
   readonly sentMs: number;
-}
-
-interface Sent {
-  bytesSent: number;
-  bytesReused: number;
 }
 
 export interface TransferOptions {
@@ -93,13 +94,12 @@ export class Transfer {
    * node count on: the version before, its content being the same, or nothing. Newest last.
    */
   readonly #departures = new Map<string, number | 'failed'>();
-  readonly #offers: { size: number; resolve: (bitmap: Buffer) => void }[] = [];
+  readonly #offers: Offers;
+  readonly #stages: Stages;
   readonly #commits = new Map<bigint, Commit>();
   /** Large files whose content is staged, to be committed by the lane of commits. */
   readonly #ready: { item: Item; sent: Sent }[] = [];
   #nextCommit: bigint;
-  #nextOffer = 1;
-  #nextStage = 1;
   /** Changes taken from the scanner and not settled. */
   #outstanding = 0;
   #isStopping = false;
@@ -113,6 +113,8 @@ export class Transfer {
 
   constructor(options: TransferOptions) {
     this.#options = options;
+    this.#offers = new Offers(options.connection);
+    this.#stages = new Stages(options.connection);
     this.#nextCommit = options.watermark + 1n;
   }
 
@@ -184,9 +186,7 @@ export class Transfer {
   async receive(message: Message): Promise<void> {
     switch (message.type) {
       case MessageType.Need: {
-        const offer = this.#offers.shift();
-        assert(offer !== undefined, 'a Need without an Offer');
-        offer.resolve(message.bitmap);
+        this.#offers.answer(message.bitmap);
         break;
       }
       case MessageType.Rejected: {
@@ -303,10 +303,9 @@ export class Transfer {
     }
     const offered: ReadPiece[] = [];
     for (const [change, content] of contents) {
-      if (this.#isRaw(change)) continue;
-      for (const piece of content.pieces) if (piece.kind === 'new') offered.push(piece);
+      if (!this.#isRaw(change)) offered.push(...content.pieces);
     }
-    return { changes, contents, needed: await this.#offer(offered) };
+    return { changes, contents, needed: await this.#offers.ask(offered) };
   }
 
   #readAll(files: readonly FileChange[]): Promise<PackedContent> {
@@ -316,30 +315,6 @@ export class Transfer {
 
   #isRaw(change: Change): boolean {
     return change.kind === 'file' && this.#rawNodes.has(change.entry.id);
-  }
-
-  /** The pieces that the receiver does not have; it is asked in one go, answers are awaited. */
-  async #offer(pieces: readonly ReadPiece[]): Promise<Set<ReadPiece>> {
-    const needed = new Set<ReadPiece>();
-    const answers: Promise<void>[] = [];
-    for (let from = 0; from < pieces.length; from += offerIdsMax) {
-      const asked = pieces.slice(from, from + offerIdsMax);
-      const ids = Buffer.concat(asked.flatMap(piece => (piece.kind === 'copy' ? [] : [piece.id])));
-      const answer = new Promise<Buffer>(resolve =>
-        this.#offers.push({ size: asked.length, resolve }),
-      );
-      answers.push(
-        answer.then(bitmap => {
-          for (const [i, piece] of asked.entries()) {
-            if (((bitmap[i >> 3] ?? 0) >> (i & 7)) & 1) needed.add(piece);
-          }
-        }),
-      );
-      const batch = this.#nextOffer++;
-      await this.#options.connection.send({ type: MessageType.Offer, batch, ids });
-    }
-    await Promise.all(answers);
-    return needed;
   }
 
   async #send(batch: Batch): Promise<void> {
@@ -422,63 +397,26 @@ export class Transfer {
   ): Promise<Item> {
     if (isSameContent(change, content)) {
       this.#depart(change, change.baseVersion);
-      const entry = { ...change.entry, version: change.baseVersion };
-      const { parent, name, token } = change;
-      const operation: Operation = { kind: 'attributes', parent, name, entry };
-      const confirmation = { token, version: change.baseVersion, ...trustOf(change, content) };
-      return { change, operation, confirmation };
+      return sameContentItem(change, content);
     }
-    const all = this.#isRaw(change) ? new Set(content.pieces) : needed;
-    const pieces = content.pieces.map(piece => pieceOf(piece, all));
-    count(pieces, change, sent);
-    const { parent, name, entry } = change;
+    const pieces = this.#pieces(change, content, needed);
+    countPieces(pieces, change, sent);
+    if (change.entry.size <= inlineFileSize && pieces.length <= piecesPerFrameMax) {
+      return inlineItem(change, content, pieces);
+    }
     const hasCopies = pieces.some(piece => piece.kind === 'copy');
-    const baseVersion = hasCopies ? change.baseVersion : 0;
-    const isInline = entry.size <= inlineFileSize && pieces.length <= piecesPerFrame;
-    let operation: Operation;
-    if (isInline) {
-      operation = {
-        kind: 'file',
-        parent,
-        name,
-        entry,
-        content: { kind: 'inline', baseVersion, pieces },
-      };
-    } else {
-      const stage = await this.#openStage(change, hasCopies);
-      await this.#sendPieces(stage, pieces);
-      operation = { kind: 'file', parent, name, entry, content: { kind: 'stage', stage } };
-    }
-    return { change, operation, confirmation: confirmationOf(change, content) };
+    const stage = await this.#stages.open(change, hasCopies);
+    await this.#stages.send(stage, pieces);
+    return stagedItem(change, content, stage);
   }
 
-  async #openStage(change: FileChange, hasBasis: boolean): Promise<number> {
-    const stage = this.#nextStage++;
-    await this.#options.connection.send({
-      type: MessageType.StageOpen,
-      stage,
-      id: change.entry.id,
-      size: change.entry.size,
-      baseVersion: hasBasis ? change.baseVersion : 0,
-    });
-    return stage;
-  }
-
-  /** Sends pieces into a stage, taking no more of the link's queue than a small save may wait for. */
-  async #sendPieces(stage: number, pieces: readonly Piece[]): Promise<void> {
-    const { connection } = this.#options;
-    let from = 0;
-    while (from < pieces.length) {
-      let bytes = 0;
-      let to = from;
-      while (to < pieces.length && bytes < frameBytes && to - from < piecesPerFrame) {
-        const piece = pieces[to++];
-        bytes += 32 + (piece?.kind === 'data' ? piece.bytes.length : 0);
-      }
-      await connection.waitForCredit(this.#largeWindow());
-      await connection.send({ type: MessageType.StageData, stage, pieces: pieces.slice(from, to) });
-      from = to;
-    }
+  #pieces(
+    change: FileChange,
+    content: FileContent,
+    needed: ReadonlySet<ReadPiece>,
+  ): readonly Piece[] {
+    const all = this.#isRaw(change) ? new Set(content.pieces) : needed;
+    return content.pieces.map(piece => pieceOf(piece, all));
   }
 
   async #commit(items: readonly Item[], sent: Sent): Promise<void> {
@@ -562,68 +500,38 @@ export class Transfer {
   }
 
   async #sendLarge(change: FileChange): Promise<void> {
-    const { reader, connection } = this.#options;
     const opened = await this.#openLarge(change);
     if (opened.status !== 'read') {
       return this.#abandon(change, { ...opened, pieceCount: 0, blockCount: 0, readMs: 0 });
     }
-    const stage = await this.#openStage(change, change.basis !== undefined);
+    const stage = await this.#stages.open(change, change.basis !== undefined);
     const sent = noBytes();
     let isSame = change.basis !== undefined;
-    const ahead: Promise<Part>[] = [];
-    let last: Part | undefined;
-    let isRead = false;
-    while (last === undefined) {
-      while (!isRead && ahead.length < partsAheadMax) {
-        const part = await this.#part(change);
-        isRead = part.isLast;
-        part.needed.catch(() => {}); // Reported where it is awaited.
-        ahead.push(Promise.resolve(part));
-        if (this.#isStopping) break;
-      }
-      const part = await ahead.shift();
-      assert(part !== undefined);
-      if (part.content.head.status !== 'read' || this.#isStopping) {
-        if (!isRead) await reader.call('abandon', undefined);
-        await connection.send({ type: MessageType.StageAbort, stage });
-        const { head } = part.content;
+    const parts = readAhead(() => this.#part(change), isLastPart, partsAheadMax);
+    for await (const part of parts) {
+      const { head } = part.content;
+      if (head.status !== 'read' || this.#isStopping) {
+        if (!part.isLast) await this.#options.reader.call('abandon', undefined);
+        await this.#stages.abort(stage);
         return this.#abandon(
           change,
           head.status === 'read' ? { ...head, status: 'unstable' } : head,
         );
       }
-      const needed = await part.needed;
-      const all = this.#isRaw(change) ? new Set(part.content.pieces) : needed;
-      const pieces = part.content.pieces.map(piece => pieceOf(piece, all));
+      const pieces = this.#pieces(change, part.content, await part.needed);
       isSame &&= pieces.every(piece => piece.kind !== 'data' && piece.kind !== 'block');
-      count(pieces, change, sent);
-      await this.#sendPieces(stage, pieces);
-      if (part.isLast) last = part;
+      countPieces(pieces, change, sent);
+      await this.#stages.send(stage, pieces);
+      if (!part.isLast) continue;
+      if (isSame && isSameList(change, part.content)) {
+        await this.#stages.abort(stage);
+        this.#depart(change, change.baseVersion);
+        this.#hand(sameContentItem(change, part.content), noBytes());
+      } else {
+        this.#depart(change, change.entry.version);
+        this.#hand(stagedItem(change, part.content, stage), sent);
+      }
     }
-    const { parent, name, entry, token } = change;
-    if (isSame && isSameList(change, last.content)) {
-      await connection.send({ type: MessageType.StageAbort, stage });
-      const version = change.baseVersion;
-      this.#depart(change, version);
-      const operation: Operation = {
-        kind: 'attributes',
-        parent,
-        name,
-        entry: { ...entry, version },
-      };
-      const confirmation = { token, version, ...trustOf(change, last.content) };
-      this.#hand({ change, operation, confirmation }, noBytes());
-      return;
-    }
-    this.#depart(change, entry.version);
-    const operation: Operation = {
-      kind: 'file',
-      parent,
-      name,
-      entry,
-      content: { kind: 'stage', stage },
-    };
-    this.#hand({ change, operation, confirmation: confirmationOf(change, last.content) }, sent);
   }
 
   #hand(item: Item, sent: Sent): void {
@@ -637,15 +545,9 @@ export class Transfer {
     const packed = await this.#options.reader.call('part', undefined);
     const [content] = unpackContent(packed);
     assert(content !== undefined);
-    const offered = this.#isRaw(change) ? [] : content.pieces.filter(piece => piece.kind === 'new');
-    return { content, isLast: packed.last, needed: this.#offer(offered) };
-  }
-
-  /** Enough in flight to keep the link busy, and little more: a small save waits behind the rest. */
-  #largeWindow(): number {
-    const { creditBytesPerSecond, creditRoundTripMs } = this.#options.connection;
-    const bytes = (creditBytesPerSecond * (creditRoundTripMs + largeLaneQueueMs)) / 1000;
-    return Math.min(Math.max(bytes, largeLaneWindowMin), windowBytesMax);
+    const needed = this.#offers.ask(this.#isRaw(change) ? [] : content.pieces);
+    needed.catch(() => {}); // Reported where it is awaited.
+    return { content, isLast: packed.last, needed };
   }
 
   async #abandon(change: FileChange, head: FileHead): Promise<void> {
@@ -677,95 +579,9 @@ interface Batch {
 interface Part {
   readonly content: FileContent;
   readonly isLast: boolean;
-  readonly needed: Promise<Set<ReadPiece>>;
+  readonly needed: Promise<ReadonlySet<ReadPiece>>;
 }
 
-function idOf(change: Change): NodeId {
-  return change.kind === 'remove' ? change.id : change.entry.id;
-}
-
-function noBytes(): Sent {
-  return { bytesSent: 0, bytesReused: 0 };
-}
-
-function requestOf(change: FileChange): ReadRequest {
-  const { entry, path, basis } = change;
-  const { size, mtimeNs, stamp } = entry;
-  return { path, basis, expected: { size, mtimeNs, ctimeNs: stamp.ctimeNs, ino: stamp.ino } };
-}
-
-function operationOf(change: Exclude<Change, { kind: 'file' }>): Operation {
-  switch (change.kind) {
-    case 'directory':
-    case 'link':
-    case 'hardlink': {
-      const { kind, parent, name, entry } = change;
-      return { kind, parent, name, entry };
-    }
-    case 'rename': {
-      const { kind, fromParent, fromName, parent, name, entry } = change;
-      return { kind, fromParent, fromName, parent, name, entry };
-    }
-    case 'remove': {
-      const { kind, parent, name, id } = change;
-      return { kind, parent, name, id };
-    }
-    case 'attributes': {
-      const { kind, parent, name, entry } = change;
-      return { kind, parent, name, entry };
-    }
-  }
-}
-
-/** Nothing but the whole basis, in order: only attributes changed. */
-function isSameContent(change: FileChange, content: FileContent): boolean {
-  return change.baseVersion > 0 && isSameList(change, content);
-}
-
-function isSameList(change: FileChange, content: FileContent): boolean {
-  if (change.basis === undefined) return false;
-  return content.blocks.list.packed.equals(change.basis.list.packed);
-}
-
-function pieceOf(piece: ReadPiece, needed: ReadonlySet<ReadPiece>): Piece {
-  if (piece.kind !== 'new') return piece;
-  const { id, bytes } = piece;
-  if (needed.has(piece)) return { kind: 'data', id, bytes };
-  return { kind: 'block', id, size: bytes.length };
-}
-
-function count(pieces: readonly Piece[], change: FileChange, sent: Sent): void {
-  for (const piece of pieces) {
-    if (piece.kind === 'data') sent.bytesSent += piece.bytes.length;
-    else if (piece.kind === 'block') sent.bytesReused += piece.size;
-    else if (piece.kind === 'copy') sent.bytesReused += copiedSize(piece, change);
-  }
-}
-
-function copiedSize(piece: { from: number; count: number }, change: FileChange): number {
-  const list = change.basis?.list;
-  let bytes = 0;
-  for (let i = piece.from; i < piece.from + piece.count; i++) bytes += list?.sizeAt(i) ?? 0;
-  return bytes;
-}
-
-function confirmationOf(change: FileChange, content: FileContent): Confirmation {
-  return { token: change.token, basis: content.blocks, ...trustOf(change, content) };
-}
-
-function trustOf(change: FileChange, content: FileContent): { trusted: boolean } {
-  return { trusted: content.head.readMs - change.seenMs >= trustAfterMs };
-}
-
-function sizeOf(item: Item | undefined): number {
-  if (item === undefined) return 0;
-  const fixed = 160 + item.change.path.length;
-  const { operation } = item;
-  if (operation.kind === 'link') return fixed + operation.entry.target.length;
-  if (operation.kind !== 'file' || operation.content.kind !== 'inline') return fixed;
-  let bytes = fixed;
-  for (const piece of operation.content.pieces) {
-    bytes += 32 + (piece.kind === 'data' ? piece.bytes.length : 0);
-  }
-  return bytes;
+function isLastPart(part: Part): boolean {
+  return part.isLast;
 }

@@ -1,0 +1,61 @@
+// Content that travels beside the commits, piece by piece into stages, without making small saves
+// wait: only as much is in flight as keeps the link busy.
+import {
+  largeLaneQueueMs,
+  largeLaneWindowMin,
+  piecesPerFrameMax,
+  windowBytesMax,
+} from '../limits.ts';
+import type { Connection } from '../net/connection.ts';
+import { MessageType, type Piece } from '../wire/messages.ts';
+import type { FileChange } from './change.ts';
+import { frameBytes } from './item.ts';
+
+export class Stages {
+  readonly #connection: Connection;
+  #last = 0;
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  /** Opens a stage for the file's new version; `hasBasis`: pieces will copy from the one before. */
+  async open(change: FileChange, hasBasis: boolean): Promise<number> {
+    const stage = ++this.#last;
+    await this.#connection.send({
+      type: MessageType.StageOpen,
+      stage,
+      id: change.entry.id,
+      size: change.entry.size,
+      baseVersion: hasBasis ? change.baseVersion : 0,
+    });
+    return stage;
+  }
+
+  async send(stage: number, pieces: readonly Piece[]): Promise<void> {
+    let from = 0;
+    while (from < pieces.length) {
+      let bytes = 0;
+      let to = from;
+      while (to < pieces.length && bytes < frameBytes && to - from < piecesPerFrameMax) {
+        const piece = pieces[to++];
+        bytes += 32 + (piece?.kind === 'data' ? piece.bytes.length : 0);
+      }
+      await this.#connection.waitForCredit(this.#window());
+      const part = pieces.slice(from, to);
+      await this.#connection.send({ type: MessageType.StageData, stage, pieces: part });
+      from = to;
+    }
+  }
+
+  async abort(stage: number): Promise<void> {
+    await this.#connection.send({ type: MessageType.StageAbort, stage });
+  }
+
+  /** Bytes in flight that keep the link busy, and little more: a save waits behind the rest. */
+  #window(): number {
+    const { creditBytesPerSecond, creditRoundTripMs } = this.#connection;
+    const bytes = (creditBytesPerSecond * (creditRoundTripMs + largeLaneQueueMs)) / 1000;
+    return Math.min(Math.max(bytes, largeLaneWindowMin), windowBytesMax);
+  }
+}
