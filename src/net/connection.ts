@@ -30,7 +30,7 @@ import {
 } from '../wire/messages.ts';
 import { PeerSession } from '../wire/session-state.ts';
 import { CreditMeter } from './credit-meter.ts';
-import { failureError, otherVersion } from './failure-error.ts';
+import { failureError, lastFailure, otherVersion } from './failure-error.ts';
 import { Inbox } from './inbox.ts';
 import { LinkClock, type LinkLimits } from './link-clock.ts';
 import { memoryDuplexPair } from './memory-duplex.ts';
@@ -223,10 +223,9 @@ export class Connection {
 
   async #shut(failure: Omit<Failure, 'type'> | undefined): Promise<void> {
     if (failure && !this.#stream.destroyed) this.#add({ type: MessageType.Failure, ...failure });
-    this.#outbox.flush();
     this.#settle(this.#failure ?? this.#closedError());
     if (this.#stream.destroyed) return this.closed;
-    this.#stream.end();
+    this.#outbox.end();
     // Unread bytes at the time of closing would make the system reset the link, and the peer might
     // lose the Failure.
     this.#inbox.discard();
@@ -246,7 +245,9 @@ export class Connection {
 
   /** The link cannot be used any more. */
   #break(error: ReplicaError): void {
-    if (!this.#failure && !this.#closing) this.#failure = error;
+    if (!this.#failure && !this.#closing) {
+      this.#failure = lastFailure(this.#inbox.rest(), this.peer) ?? error;
+    }
     this.#outbox.close();
     this.#settle(this.#failure ?? this.#closedError());
     this.#stream.destroy();
@@ -355,7 +356,7 @@ export class Connection {
         return message;
       case MessageType.Failure:
         this.#isOver = true;
-        this.#failure ??= failureError(message, this.peer);
+        this.#failure = failureError(message, this.peer);
         this.#settle(this.#failure);
         return message;
       default:

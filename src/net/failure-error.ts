@@ -1,6 +1,14 @@
 // What is wrong with the peer, in the words of this side.
 import { ReplicaError } from '../errors.ts';
-import { type Failure, type Hello, protocolMajor, protocolMinor } from '../wire/messages.ts';
+import { decodeMessage } from '../wire/codec.ts';
+import type { Frame } from '../wire/frame-decoder.ts';
+import {
+  type Failure,
+  type Hello,
+  MessageType,
+  protocolMajor,
+  protocolMinor,
+} from '../wire/messages.ts';
 
 /** What a peer's Failure means to this side. */
 export function failureError(failure: Failure, peer: string): ReplicaError {
@@ -19,6 +27,20 @@ export function failureError(failure: Failure, peer: string): ReplicaError {
     case 'busy':
     case 'shutdown':
       return new ReplicaError('ERR_SOCKET', text);
+  }
+}
+
+/** Why the peer closed, if it said so in a frame that nobody has read yet. */
+export function lastFailure(frames: readonly Frame[], peer: string): ReplicaError | undefined {
+  const frame = frames.find(one => one.type === MessageType.Failure);
+  if (!frame) return undefined;
+  try {
+    const message = decodeMessage(frame.type, frame.payload);
+    return message.type === MessageType.Failure ? failureError(message, peer) : undefined;
+  } catch (error) {
+    // Damaged: whoever reads it will say so.
+    if (error instanceof ReplicaError) return undefined;
+    throw error;
   }
 }
 

@@ -8,7 +8,8 @@ export class Inbox {
   readonly #stream: Duplex;
   readonly #clock: LinkClock;
   readonly #decoder: FrameDecoder;
-  #frame: Frame | undefined;
+  /** Decoded and not taken: at most one while the stream lives. */
+  #frames: Frame[] = [];
   #fault: unknown;
   #bytes = 0;
   #hasEnded = false;
@@ -50,10 +51,18 @@ export class Inbox {
   /** The next frame if it is there. Throws what the decoder refused. */
   take(): Frame | undefined {
     this.#decode();
-    const frame = this.#frame;
-    this.#frame = undefined;
+    const frame = this.#frames.shift();
     if (!frame && this.#fault) throw this.#fault;
     return frame;
+  }
+
+  /** The stream is gone: the frames that are left, which take() gives as before. */
+  rest(): readonly Frame[] {
+    for (let count = -1; this.#frames.length > count; ) {
+      count = this.#frames.length;
+      this.#decodeNext();
+    }
+    return this.#frames;
   }
 
   /** Lets the stream flow until there is a frame or the end, or wake() is called. */
@@ -89,14 +98,19 @@ export class Inbox {
     }
     this.#decode();
     this.#clock.heard(performance.now(), this.#decoder.isPartial);
-    if (this.#frame || this.#fault) this.wake();
+    if (this.#frames.length > 0 || this.#fault) this.wake();
   }
 
-  /** Completes #frame or #fault if there are bytes enough. */
+  /** Sees to it that there is a frame or a fault, if there are bytes enough. */
   #decode(): void {
-    if (this.#frame || this.#fault) return;
+    if (this.#frames.length === 0) this.#decodeNext();
+  }
+
+  #decodeNext(): void {
+    if (this.#fault) return;
     try {
-      this.#frame = this.#decoder.next();
+      const frame = this.#decoder.next();
+      if (frame) this.#frames.push(frame);
     } catch (error) {
       this.#fault = error;
     }

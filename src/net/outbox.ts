@@ -1,5 +1,6 @@
 // Gathers frames into big writes. Each frame is encoded once, straight into the memory that is
-// written; small frames of one turn of the event loop share a write.
+// written; small frames of one turn of the event loop share a write. One write is under way at a
+// time: of several, node:tls would make one by copying them.
 import type { Duplex } from 'node:stream';
 import { writeSizeMax } from '../limits.ts';
 import { FrameChecksum, frameSize, writeFrame } from '../wire/frame.ts';
@@ -15,8 +16,14 @@ export class Outbox {
   readonly #checksum: FrameChecksum | undefined;
   /** Called after each write that the stream is done with. */
   readonly #onWritten: () => void;
+  /** Being filled. */
   #buffer: Buffer | undefined;
   #filled = 0;
+  /** Full, to be written in turn; with #isEnding, the end comes after them. */
+  #queue: Buffer[] = [];
+  #queuedBytes = 0;
+  #isWriting = false;
+  #isEnding = false;
   #immediate: NodeJS.Immediate | undefined;
   #bytes = 0;
   #records = 0;
@@ -42,7 +49,7 @@ export class Outbox {
 
   /** Bytes that the system has not taken yet. */
   get queuedBytes(): number {
-    return this.#filled + this.#stream.writableLength;
+    return this.#filled + this.#queuedBytes;
   }
 
   /** Takes a copy of `message`; it is written when the buffer is full or the turn ends. */
@@ -67,16 +74,40 @@ export class Outbox {
     this.#buffer = undefined;
     this.#filled = 0;
     this.#records += Math.ceil(size / tlsRecordSize);
+    this.#queue.push(buffer.subarray(0, size));
+    this.#queuedBytes += size;
+    this.#write();
+  }
+
+  #write(): void {
+    const bytes = this.#isWriting ? undefined : this.#queue.shift();
+    if (!bytes) {
+      if (this.#isEnding && !this.#isWriting) this.#stream.end();
+      return;
+    }
     if (this.#stream.destroyed || this.#stream.writableEnded) return;
-    this.#stream.write(buffer.subarray(0, size), error => {
+    this.#isWriting = true;
+    this.#stream.write(bytes, error => {
+      this.#isWriting = false;
+      this.#queuedBytes -= bytes.length;
       // Only memory that is certainly out of use may be written to again.
-      if (!error) giveBuffer(buffer);
+      if (error) return;
+      giveBuffer(bytes);
+      this.#write();
       this.#onWritten();
     });
   }
 
+  /** Writes what was gathered, then ends the stream. */
+  end(): void {
+    this.flush();
+    this.#isEnding = true;
+    this.#write();
+  }
+
   /** Drops what was not written. */
   close(): void {
+    this.#queue = [];
     if (this.#immediate) clearImmediate(this.#immediate);
     this.#immediate = undefined;
     this.#buffer = undefined;
@@ -90,8 +121,8 @@ function takeBuffer(size: number): Buffer {
   return spareBuffers.pop() ?? Buffer.allocUnsafeSlow(writeSizeMax);
 }
 
-function giveBuffer(buffer: Buffer): void {
-  if (buffer.length === writeSizeMax && spareBuffers.length < spareBuffersMax) {
-    spareBuffers.push(buffer);
-  }
+/** Takes back the buffer that `bytes` is the beginning of. */
+function giveBuffer(bytes: Buffer): void {
+  if (bytes.buffer.byteLength !== writeSizeMax || spareBuffers.length >= spareBuffersMax) return;
+  spareBuffers.push(Buffer.from(bytes.buffer));
 }

@@ -79,9 +79,9 @@ t.test(
     zeroes.socket.write(Buffer.alloc(100_000));
     // The start of a handshake that never ends, in drops that reset any timer of silence.
     const slow = await stranger(t, port);
-    const record = Buffer.from('16030140000100', 'hex');
+    const record = Buffer.concat([Buffer.from('1603014000010000ff', 'hex'), Buffer.alloc(16_000)]);
     let at = 0;
-    const drip = setInterval(() => slow.socket.write(record.subarray(at, ++at)), 40);
+    const drip = setInterval(() => slow.socket.write(record.subarray(at, ++at)), 20);
     t.teardown(() => clearInterval(drip));
     await visit(listener);
     t.pass('the good client was served');
@@ -94,6 +94,17 @@ t.test(
     await visit(listener);
   },
 );
+
+t.test('the deadline of the handshake ends with the handshake', async t => {
+  const listener = await listenerFor(t, { handshakeMs: 150 });
+  const start = performance.now();
+  const client = await dialTo(listener.address.port);
+  const { value: server } = await listener.connections().next();
+  await until(() => performance.now() - start > 450);
+  await server?.send(helloOf('receiver'));
+  t.same((await client.messages().next()).value, helloOf('receiver'));
+  await Promise.all([client.close(), server?.close()]);
+});
 
 t.test('who has the key and then says nothing is closed too', async t => {
   const listener = await listenerFor(t, { helloMs: 100 });
