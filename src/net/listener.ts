@@ -62,6 +62,7 @@ export class Listener {
   #isClosed = false;
   #reportedAt = Number.NEGATIVE_INFINITY;
   #unreported = 0;
+  #keysReportedAt = Number.NEGATIVE_INFINITY;
 
   /** Throws ERR_SOCKET when it cannot listen, ERR_USAGE for `insecure` beyond this machine. */
   static async open(options: ListenerOptions): Promise<Listener> {
@@ -122,9 +123,11 @@ export class Listener {
     }
   }
 
-  /** Ends the connections whose key is gone from keys(). */
+  /** Ends the connections whose key is gone from keys(); none while the keys cannot be read. */
   endRevoked(): void {
-    const ids = new Set(this.#keys().map(key => key.id));
+    const keys = this.#keys();
+    if (!keys) return;
+    const ids = new Set(keys.map(key => key.id));
     for (const connection of this.#live) {
       if (connection.peerKeyId === undefined || ids.has(connection.peerKeyId)) continue;
       void connection.close({ code: 'shutdown', message: 'the key was revoked' });
@@ -209,20 +212,23 @@ export class Listener {
   /** An unknown id gets a random key, so that it fails like a known id with a wrong one. */
   #findPsk(socket: tls.TLSSocket, identity: string): Buffer {
     const id = idOf(identity);
-    const key = this.#keys().find(one => one.id === id);
+    const key = this.#keys()?.find(one => one.id === id);
     if (!key) return randomBytes(32);
     this.#claims.set(socket, key);
     return pskOf(key);
   }
 
-  /** The keys now; none, with a line in the log, if they cannot be read. */
-  #keys(): readonly Psk[] {
+  /** The keys now; undefined, with a line in the log now and then, if they cannot be read. */
+  #keys(): readonly Psk[] | undefined {
     try {
       return this.#options.keys();
     } catch (error) {
+      const now = performance.now();
+      if (now - this.#keysReportedAt < limits.strangerReportMs) return undefined;
+      this.#keysReportedAt = now;
       const message = error instanceof Error ? error.message : String(error);
       this.#options.log.error({ error: message }, 'the keys cannot be read: nobody is let in');
-      return [];
+      return undefined;
     }
   }
 
