@@ -130,7 +130,8 @@ export class Committer {
     const { store, flush, onStep } = this.#options;
     try {
       onStep?.('flush');
-      await flush.contents(
+      await flush.staged(
+        this.#options.folders.staging,
         group.flatMap(one => one.files),
         group.reduce((count, one) => count + one.stagedCount, 0),
       );
@@ -193,7 +194,7 @@ export async function flushTree(applier: Applier, flush: Flush): Promise<void> {
   const fds: number[] = [];
   try {
     for (const place of files) {
-      const fd = applier.openPlace(place);
+      const fd = applier.openFile(place);
       if (fd !== undefined) fds.push(fd);
     }
     await flush.tree(directories, fds);

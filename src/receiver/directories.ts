@@ -36,13 +36,16 @@ export type Resolution =
       readonly opened: Opened;
     };
 
+/** A name in a directory that is known by its id, or that is open. */
+export type Alternative = Place | { readonly within: ConfinedDirectory; readonly name: Name };
+
 export interface DirectoriesOptions {
   readonly folders: Folders;
   readonly lookUp: (id: NodeId) => DirectoryRecord | undefined;
   /** Makes a directory searchable that its owner may not search; absent: that is an error. */
   readonly unlock?: ((id: ParentId, opened: Opened) => void) | undefined;
   /** Other places to look for a directory that is not where it is recorded. */
-  readonly alternatives?: ((id: NodeId) => readonly Place[]) | undefined;
+  readonly alternatives?: ((id: NodeId, ino: bigint) => readonly Alternative[]) | undefined;
 }
 
 /** The destination's root and the kept folder are always open. */
@@ -134,16 +137,23 @@ export class Directories {
     if (!this.#options.alternatives || this.#seeking.has(id)) return undefined;
     this.#seeking.add(id);
     try {
-      for (const { parent, name } of this.#options.alternatives(id)) {
-        const resolution = this.open(parent);
-        if (resolution.kind !== 'open') continue;
-        const found = this.#enter(resolution, { parent, name, ino });
+      for (const alternative of this.#options.alternatives(id, ino)) {
+        const parent = this.#openParent(alternative);
+        const found = parent && this.#enter(parent, { parent: rootId, ...alternative, ino });
         if (found) return found;
       }
       return undefined;
     } finally {
       this.#seeking.delete(id);
     }
+  }
+
+  #openParent(place: Alternative): Opened | undefined {
+    if ('within' in place) {
+      return { kind: 'open', directory: place.within, depth: 0, isKept: false };
+    }
+    const resolution = this.open(place.parent);
+    return resolution.kind === 'open' ? resolution : undefined;
   }
 
   #sub(parent: Opened, record: DirectoryRecord): ConfinedDirectory | undefined {

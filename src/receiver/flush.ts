@@ -29,13 +29,18 @@ export class Flush {
     return isDurable && (flushFileSystem === undefined || count < singleFlushesMax);
   }
 
-  /** `files` are those of `count` staged files that are still open; closes them. */
-  async contents(files: readonly StagedFile[], count: number): Promise<void> {
+  /** Of `count` staged nodes in `staging`, `files` are still open; closes them. */
+  async staged(
+    staging: ConfinedDirectory,
+    files: readonly StagedFile[],
+    count: number,
+  ): Promise<void> {
     const { isDurable, root, flushFileSystem } = this.#options;
     try {
       if (!isDurable || count === 0) return;
       if (count > singleFlushesMax && flushFileSystem) return await flushFileSystem(root);
       await each(files, file => fsync(file.fd));
+      await fsync(staging.fd);
     } finally {
       for (const file of files) file.close();
     }

@@ -45,6 +45,7 @@ export interface ReceiverOptions {
   /** For tests. */
   readonly onStep?: ((label: string) => void) | undefined;
   readonly nowMs?: (() => number) | undefined;
+  readonly openRoot?: ((path: string) => ConfinedDirectory) | undefined;
 }
 
 interface Live {
@@ -77,7 +78,8 @@ export class Receiver {
 
   /** Throws ERR_PATH when the destination cannot be used, ERR_IO when its disk fails. */
   static async open(options: ReceiverOptions): Promise<Receiver> {
-    const root = ConfinedDirectory.openRoot(options.root);
+    const openRoot = options.openRoot ?? (path => ConfinedDirectory.openRoot(path));
+    const root = openRoot(options.root);
     try {
       return await Receiver.#openAt(options, root);
     } catch (error) {

@@ -1,12 +1,14 @@
 // At open: what a crash left behind is brought to an end, without a repair command.
-import { systemCode } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { NodeId } from '../snapshot/entry.ts';
+import type { Name } from '../snapshot/name.ts';
 import { Changes } from '../store/changes.ts';
-import { keptParent, type Place } from '../store/receiver-records.ts';
+import { keptParent } from '../store/receiver-records.ts';
 import type { ReplicaStore } from '../store/replica-store.ts';
 import { Applier, type CommitToApply } from './apply.ts';
+import { limboName } from './aside.ts';
 import { flushTree } from './commit.ts';
+import type { Alternative } from './directories.ts';
 import type { Flush } from './flush.ts';
 import type { Folders } from './folders.ts';
 import { forgetOrphans } from './orphans.ts';
@@ -32,11 +34,13 @@ export async function recover(options: RecoverOptions): Promise<void> {
     commit,
     steps: decodeSteps(bytes),
   }));
+  clearTemporary(options.folders);
   if (commits.length > 0) {
     log.info({ commits: commits.length }, 'finishing what an interruption left half done');
     await rollForward(options, commits);
   }
-  clear(options);
+  const { staging } = options.folders;
+  for (const name of staging.list()) staging.removeTree(name);
   await adoptKept(options);
   await forgetOrphans(store);
 }
@@ -47,12 +51,17 @@ async function rollForward(
 ): Promise<void> {
   const { store, flush } = options;
   const changes = new Changes(store);
-  const moves = directoryMoves(commits);
+  const moves = directoryMoves(commits, options.folders);
+  const kept = keptDirectories(commits, options.folders);
   const applier = new Applier({
     ...options,
     changes,
     isReplay: true,
-    alternatives: id => moves.get(id) ?? [],
+    alternatives: (id, ino) => {
+      const name = kept.get(ino);
+      const places = moves.get(id) ?? [];
+      return name ? [...places, { within: options.folders.kept, name }] : places;
+    },
   });
   try {
     for (const { commit, steps } of commits) {
@@ -68,37 +77,43 @@ async function rollForward(
   await store.write(changes.rows(), changes.head);
 }
 
-/** Where the commits move directories to. */
-function directoryMoves(commits: readonly CommitToApply[]): Map<NodeId, Place[]> {
-  const moves = new Map<NodeId, Place[]>();
-  for (const { steps } of commits) {
+/** Where the commits move directories to, and where they wait meanwhile. */
+function directoryMoves(
+  commits: readonly CommitToApply[],
+  { limbo }: Folders,
+): Map<NodeId, Alternative[]> {
+  const moves = new Map<NodeId, Alternative[]>();
+  for (const { commit, steps } of commits) {
     for (const step of steps) {
       if (step.kind !== 'rename' || step.entry.kind !== 'directory') continue;
       const { parent, name, entry } = step;
       const places = moves.get(entry.id) ?? [];
-      moves.set(entry.id, [...places, { parent, name }]);
+      places.push({ parent, name }, { within: limbo, name: limboName(commit, entry) });
+      moves.set(entry.id, places);
     }
   }
   return moves;
 }
 
-/** Staged files that belong to nothing, and names in limbo whose content has other names. */
-function clear({ folders, log }: RecoverOptions): void {
-  const { staging, limbo, kept } = folders;
-  for (const name of staging.list()) staging.removeTree(name);
+/**
+ * Directories that the commits moved to kept content already, by inode: the steps before that one
+ * find them there.
+ */
+function keptDirectories(commits: readonly CommitToApply[], { kept }: Folders): Map<bigint, Name> {
+  const found = new Map<bigint, Name>();
+  const numbers = new Set(commits.map(({ commit }) => `${commit}`));
+  for (const name of kept.list()) {
+    if (!numbers.has(name.slice(0, name.indexOf('.')))) continue;
+    const stats = kept.lstat(name);
+    if (stats?.isDirectory()) found.set(stats.ino, name);
+  }
+  return found;
+}
+
+/** Names in limbo that are second names of files, made for one system call. */
+function clearTemporary({ limbo }: Folders): void {
   for (const name of limbo.list()) {
-    const stats = limbo.lstat(name);
-    if (!stats) continue;
-    if (stats.isSymbolicLink() || (stats.isFile() && stats.nlink > 1n)) {
-      limbo.unlink(name);
-      continue;
-    }
-    try {
-      limbo.rename(name, kept, name);
-    } catch (error) {
-      if (systemCode(error) === undefined) throw error;
-      log.warn({ name, code: systemCode(error) }, 'cannot move content to the kept folder');
-    }
+    if (/\.(link|move|symlink)$/.test(name)) limbo.unlink(name);
   }
 }
 

@@ -11,7 +11,7 @@ import {
 import type { Connection } from '../net/connection.ts';
 import { type NodeId, type PlacedEntry, rootId } from '../snapshot/entry.ts';
 import { decodeEntry } from '../snapshot/entry-codec.ts';
-import type { Name } from '../snapshot/name.ts';
+import { type Name, printable } from '../snapshot/name.ts';
 import type { ReplicaStore } from '../store/replica-store.ts';
 import type { StagedFile } from '../tree/staged-file.ts';
 import {
@@ -31,7 +31,7 @@ import type { Flush } from './flush.ts';
 import { type Folders, privateName } from './folders.ts';
 import { fatalMessage, Rejection, refusal } from './rejection.ts';
 import { type Staged, Staging } from './staging.ts';
-import type { StagedContent, Step } from './steps.ts';
+import type { StagedContent, StagedNode, Step } from './steps.ts';
 
 export interface SessionOptions {
   readonly connection: Connection;
@@ -49,6 +49,8 @@ interface Arriving {
   readonly rejections: Omit<Rejected, 'type' | 'commit'>[];
   readonly files: StagedFile[];
   readonly staged: { readonly id: NodeId; readonly content: StagedContent }[];
+  /** Everything of it in the staging folder. */
+  readonly nodes: StagedNode[];
   readonly done: Promise<void>;
   readonly resolve: () => void;
   operationCount: number;
@@ -158,6 +160,7 @@ export class Session {
       rejections: [],
       files: [],
       staged: [],
+      nodes: [],
       done,
       resolve,
       operationCount: 0,
@@ -178,7 +181,7 @@ export class Session {
       commit,
       steps: arriving.steps,
       files: arriving.files,
-      stagedCount: arriving.staged.length,
+      stagedCount: arriving.nodes.length,
       stagedBytes: arriving.bytes,
       onSettled: applied => this.#settled(arriving, applied),
     });
@@ -208,9 +211,7 @@ export class Session {
     if (!arriving) return;
     for (const file of arriving.files) file.close();
     const { staging } = this.#options.folders;
-    for (const { content } of arriving.staged) {
-      if (staging.lstat(content.name)) staging.unlink(content.name);
-    }
+    for (const { name } of arriving.nodes) staging.removeTree(name);
     arriving.resolve();
   }
 
@@ -234,21 +235,45 @@ export class Session {
   }
 
   async #stage(arriving: Arriving, operation: Operation, index: number): Promise<Step | undefined> {
-    if (operation.kind !== 'file') return { ...operation, index };
-    const { parent, name, entry, content } = operation;
     try {
-      const staged = await this.#content(arriving, operation);
-      this.#addStaged(arriving, operation.entry.id, staged);
-      arriving.bytes += entry.size;
-      if (arriving.bytes > commitBytesMax && arriving.staged.length > 1) {
-        throw new ReplicaError('ERR_PROTOCOL', `a commit of more than ${commitBytesMax} bytes`);
+      switch (operation.kind) {
+        case 'file':
+          return await this.#stageFile(arriving, operation, index);
+        case 'directory': {
+          const staged = this.#staging.stageDirectory();
+          arriving.nodes.push(staged);
+          return { ...operation, index, staged };
+        }
+        case 'link': {
+          const staged = this.#staging.stageLink(operation.entry);
+          arriving.nodes.push(staged);
+          return { ...operation, index, staged };
+        }
+        default:
+          return { ...operation, index };
       }
-      return { kind: 'file', index, parent, name, entry, staged: staged.content };
     } catch (error) {
-      const rejection = this.#rejectionOf(error, content.kind === 'inline' ? name : 'a stage');
-      arriving.rejections.push({ index, reason: rejection.reason, message: rejection.message });
+      const { reason, message } = this.#rejectionOf(error, printable(operation.name));
+      arriving.rejections.push({ index, reason, message });
       return undefined;
     }
+  }
+
+  async #stageFile(
+    arriving: Arriving,
+    operation: Operation & { kind: 'file' },
+    index: number,
+  ): Promise<Step> {
+    const { parent, name, entry } = operation;
+    const { content, file } = await this.#content(arriving, operation);
+    arriving.staged.push({ id: entry.id, content });
+    arriving.nodes.push(content);
+    if (file) arriving.files.push(file);
+    arriving.bytes += entry.size;
+    if (arriving.bytes > commitBytesMax && arriving.staged.length > 1) {
+      throw new ReplicaError('ERR_PROTOCOL', `a commit of more than ${commitBytesMax} bytes`);
+    }
+    return { kind: 'file', index, parent, name, entry, staged: content };
   }
 
   async #content(arriving: Arriving, operation: Operation & { kind: 'file' }): Promise<Staged> {
@@ -257,11 +282,6 @@ export class Session {
       return this.#staging.finishStage(content.stage, entry, arriving.done);
     }
     return this.#staging.stageInline(entry, content, arriving.done);
-  }
-
-  #addStaged(arriving: Arriving, id: NodeId, { content, file }: Staged): void {
-    arriving.staged.push({ id, content });
-    if (file) arriving.files.push(file);
   }
 
   #rejectionOf(error: unknown, path: string): Rejection {

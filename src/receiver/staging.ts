@@ -1,4 +1,5 @@
 // Puts new file versions together in the staging folder, from pieces as they arrive.
+import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import { blockId, zeroBlockId } from '../blocks/block-id.ts';
@@ -8,12 +9,13 @@ import { openStagesMax, pendingBlocksMax, stagingSliceBytes } from '../limits.ts
 import type { Entry, NodeId } from '../snapshot/entry.ts';
 import { type Name, toName } from '../snapshot/name.ts';
 import type { ReplicaStore } from '../store/replica-store.ts';
+import type { ConfinedDirectory } from '../tree/confined-directory.ts';
 import { readBytes, StagedFile } from '../tree/staged-file.ts';
 import type { Piece } from '../wire/messages.ts';
 import { BlockSource, type OpenVersion } from './block-source.ts';
 import type { Folders } from './folders.ts';
 import { Rejection } from './rejection.ts';
-import type { Run, StagedContent } from './steps.ts';
+import type { Run, StagedContent, StagedNode } from './steps.ts';
 
 /** A complete staged file whose commit is not durable yet. */
 interface Pending {
@@ -114,6 +116,22 @@ export class Staging {
     }
   }
 
+  /** A directory as it is before its names and attributes come. */
+  stageDirectory(): StagedNode {
+    const { staging } = this.#options.folders;
+    const name = this.#newName();
+    staging.mkdir(name, 0o700);
+    return { name, ino: inodeOf(staging, name) };
+  }
+
+  stageLink(entry: Entry): StagedNode {
+    const { staging } = this.#options.folders;
+    const name = this.#newName();
+    staging.symlink(entry.target, name);
+    staging.setTimes(name, entry.mtimeNs);
+    return { name, ino: inodeOf(staging, name) };
+  }
+
   async openStage(options: {
     readonly stage: number;
     readonly id: NodeId;
@@ -183,7 +201,7 @@ export class Staging {
   }
 
   #create(id: NodeId, sizeMax: number): Build {
-    const name = toName(`${this.#prefix}.${this.#count++}`);
+    const name = this.#newName();
     return {
       name,
       file: StagedFile.create(this.#options.folders.staging, name),
@@ -196,6 +214,10 @@ export class Staging {
       base: undefined,
       fault: undefined,
     };
+  }
+
+  #newName(): Name {
+    return toName(`${this.#prefix}.${this.#count++}`);
   }
 
   #stage(stage: number): Build {
@@ -400,6 +422,12 @@ export class Staging {
       if (this.#pendingBlocks.get(key)?.name === name) this.#pendingBlocks.delete(key);
     }
   }
+}
+
+function inodeOf(directory: ConfinedDirectory, name: Name): bigint {
+  const stats = directory.lstat(name);
+  assert(stats, 'what was just made is there');
+  return stats.ino;
 }
 
 /** The sender was told to send the block. */

@@ -18,10 +18,17 @@ export interface Run {
   readonly count: number;
 }
 
-/** A complete file version in the staging folder. */
-export interface StagedContent {
+/**
+ * A new node, complete in the staging folder until it is renamed into place. Its inode number is
+ * how it is known again after a crash.
+ */
+export interface StagedNode {
   readonly name: Name;
   readonly ino: bigint;
+}
+
+/** A complete file version. */
+export interface StagedContent extends StagedNode {
   readonly mtimeNs: bigint;
   readonly list: BlockList;
   /** Blocks the index may not know yet. */
@@ -37,8 +44,8 @@ interface Placed {
 
 /** `index` counts the operations of the commit. */
 export type Step =
-  | (Placed & { readonly kind: 'directory' })
-  | (Placed & { readonly kind: 'link' })
+  | (Placed & { readonly kind: 'directory'; readonly staged: StagedNode })
+  | (Placed & { readonly kind: 'link'; readonly staged: StagedNode })
   | (Placed & { readonly kind: 'hardlink' })
   | (Placed & { readonly kind: 'file'; readonly staged: StagedContent })
   | (Placed & { readonly kind: 'rename'; readonly fromParent: NodeId; readonly fromName: Name })
@@ -88,13 +95,14 @@ export function decodeSteps(bytes: Buffer): Step[] {
 function stepSize(step: Step): number {
   const head = 1 + 4 + 6;
   switch (step.kind) {
-    case 'directory':
-    case 'link':
     case 'hardlink':
     case 'attributes':
       return head + encodedEntrySize(step.name, step.entry);
+    case 'directory':
+    case 'link':
+      return head + encodedEntrySize(step.name, step.entry) + nodeSize(step.staged);
     case 'file':
-      return head + encodedEntrySize(step.name, step.entry) + stagedSize(step.staged);
+      return head + encodedEntrySize(step.name, step.entry) + contentSize(step.staged);
     case 'rename':
       return head + encodedEntrySize(step.name, step.entry) + 7 + step.fromName.length;
     case 'remove':
@@ -102,8 +110,12 @@ function stepSize(step: Step): number {
   }
 }
 
-function stagedSize({ name, list, fresh }: StagedContent): number {
-  return 1 + name.length + 8 + 8 + 4 + list.packed.length + 4 + fresh.length * 8;
+function nodeSize({ name }: StagedNode): number {
+  return 1 + name.length + 8;
+}
+
+function contentSize(staged: StagedContent): number {
+  return nodeSize(staged) + 8 + 4 + staged.list.packed.length + 4 + staged.fresh.length * 8;
 }
 
 function writeStep(writer: FieldWriter, step: Step): void {
@@ -116,7 +128,8 @@ function writeStep(writer: FieldWriter, step: Step): void {
     return;
   }
   writer.entry(step.name, step.entry);
-  if (step.kind === 'file') writeStaged(writer, step.staged);
+  if (step.kind === 'directory' || step.kind === 'link') writeNode(writer, step.staged);
+  if (step.kind === 'file') writeContent(writer, step.staged);
   if (step.kind === 'rename') {
     writer.u48(step.fromParent);
     writeName(writer, step.fromName);
@@ -128,9 +141,13 @@ function writeName(writer: FieldWriter, name: Name): void {
   writer.latin1(name);
 }
 
-function writeStaged(writer: FieldWriter, staged: StagedContent): void {
-  writeName(writer, staged.name);
-  writer.u64(staged.ino);
+function writeNode(writer: FieldWriter, { name, ino }: StagedNode): void {
+  writeName(writer, name);
+  writer.u64(ino);
+}
+
+function writeContent(writer: FieldWriter, staged: StagedContent): void {
+  writeNode(writer, staged);
   writer.u64(BigInt.asUintN(64, staged.mtimeNs));
   writer.u32(staged.list.packed.length);
   writer.bytes(staged.list.packed, staged.list.packed.length);
@@ -158,13 +175,13 @@ function readStep(reader: FieldReader): Step {
   const placed = { index, parent, name, entry };
   switch (kind) {
     case codes.directory:
-      return { kind: 'directory', ...placed };
+      return { kind: 'directory', ...placed, staged: readNode(reader) };
     case codes.link:
-      return { kind: 'link', ...placed };
+      return { kind: 'link', ...placed, staged: readNode(reader) };
     case codes.hardlink:
       return { kind: 'hardlink', ...placed };
     case codes.file:
-      return { kind: 'file', ...placed, staged: readStaged(reader) };
+      return { kind: 'file', ...placed, staged: readContent(reader) };
     default: {
       const fromParent = readNodeId(reader, 'from parent');
       return { kind: 'rename', ...placed, fromParent, fromName: readName(reader) };
@@ -172,14 +189,17 @@ function readStep(reader: FieldReader): Step {
   }
 }
 
-function readStaged(reader: FieldReader): StagedContent {
-  const name = readName(reader);
-  const ino = reader.u64('ino');
+function readNode(reader: FieldReader): StagedNode {
+  return { name: readName(reader), ino: reader.u64('ino') };
+}
+
+function readContent(reader: FieldReader): StagedContent {
+  const node = readNode(reader);
   const mtimeNs = reader.i64('mtime');
   const list = BlockList.from(reader.bytes('block list', reader.u32('block list size')));
   const fresh: Run[] = [];
   for (let i = reader.u32('run count'); i > 0; i--) {
     fresh.push({ from: reader.u32('run from'), count: reader.u32('run count') });
   }
-  return { name, ino, mtimeNs, list, fresh };
+  return { ...node, mtimeNs, list, fresh };
 }

@@ -6,6 +6,7 @@ import type { Name } from '../snapshot/name.ts';
 import {
   blockKey,
   type DirectoryRecord,
+  decodeNameKey,
   encodeDirectory,
   encodeFile,
   encodeHints,
@@ -18,6 +19,7 @@ import {
   type KeptRecord,
   nameKey,
   type ParentId,
+  type Place,
 } from './receiver-records.ts';
 import {
   commitKey,
@@ -151,16 +153,10 @@ export class Changes {
     this.#intentsDone.push(commit);
   }
 
-  /** Changed names, as they will be. */
-  *changedNames(): Generator<{ parent: ParentId; name: Name; entry: Entry }> {
+  /** Names that were set, but for the root. */
+  *changedNames(): Generator<Place> {
     for (const { key, entry, isChanged } of this.#names.values()) {
-      if (!isChanged || !entry || key.length === 6) continue;
-      yield {
-        // Put in by #name from a ParentId and a Name.
-        parent: key.readUIntBE(0, 6) as ParentId,
-        name: key.toString('latin1', 6) as Name,
-        entry,
-      };
+      if (isChanged && entry && key.length > 6) yield decodeNameKey(key);
     }
   }
 

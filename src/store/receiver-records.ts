@@ -73,7 +73,7 @@ export interface KeptRecord {
   readonly bytes: number;
 }
 
-export function stampOf(stats: BigIntStats): LocalStamp {
+export function stampOf(stats: Pick<BigIntStats, keyof LocalStamp>): LocalStamp {
   return {
     ino: stats.ino,
     size: stats.size,

@@ -1,6 +1,5 @@
-// A folder as text, for comparing: one line an entry, in byte order.
+// A folder as text, for comparing: one line an entry, in byte order. Names are latin1.
 import fs from 'node:fs';
-import { join } from 'node:path';
 
 export interface TreeTextOptions {
   /** Show modes and times (µs) too. */
@@ -14,10 +13,11 @@ export function treeText(root: string, options: TreeTextOptions = {}): string[] 
 }
 
 function walk(root: string, path: string, options: TreeTextOptions, lines: string[]): void {
-  for (const name of fs.readdirSync(join(root, path)).sort()) {
+  const folder = Buffer.from(`${root}/${path}`, 'latin1');
+  for (const name of fs.readdirSync(folder, 'latin1').sort()) {
     if (path === '' && name === '.replica') continue;
-    const at = join(path, name);
-    const full = join(root, at);
+    const at = path === '' ? name : `${path}/${name}`;
+    const full = Buffer.from(`${root}/${at}`, 'latin1');
     const stats = fs.lstatSync(full, { bigint: true });
     const mode = (stats.mode & 0o7777n).toString(8);
     const end = options.attributes ? ` ${mode} ${stats.mtimeNs / 1000n}` : '';
@@ -25,7 +25,7 @@ function walk(root: string, path: string, options: TreeTextOptions, lines: strin
       lines.push(`${at}/${end}`);
       walk(root, at, options, lines);
     } else if (stats.isSymbolicLink()) {
-      lines.push(`${at} -> ${fs.readlinkSync(full)}`);
+      lines.push(`${at} -> ${fs.readlinkSync(full, 'latin1')}`);
     } else if (stats.isFile()) {
       const bytes = fs.readFileSync(full);
       const text = bytes.length <= 40 ? `'${bytes}'` : `${bytes.length} bytes`;

@@ -1,0 +1,283 @@
+// The tree as it is, seen through its records: finds directories by id, compares what is at a name
+// with what is recorded of it, and sets attributes. Serves one group of commits.
+import type { BigIntStats } from 'node:fs';
+import type { Log } from '../log.ts';
+import { type Entry, type NodeId, rootId } from '../snapshot/entry.ts';
+import { type Name, printable } from '../snapshot/name.ts';
+import type { Changes } from '../store/changes.ts';
+import { type FileVersion, forgetFile } from '../store/file-places.ts';
+import {
+  type FileRecord,
+  keptParent,
+  type LocalStamp,
+  type ParentId,
+  type Place,
+  sameContentStamp,
+  sameLocalStamp,
+  stampOf,
+} from '../store/receiver-records.ts';
+import type { ConfinedDirectory } from '../tree/confined-directory.ts';
+import {
+  Directories,
+  type DirectoriesOptions,
+  type Opened,
+  type Resolution,
+} from './directories.ts';
+import type { Folders } from './folders.ts';
+
+export interface ApplyOptions {
+  readonly folders: Folders;
+  readonly changes: Changes;
+  readonly log: Log;
+  readonly specialBits: boolean;
+  /** After a crash: parts of the commits may be applied already, and nothing counts as drift. */
+  readonly isReplay: boolean;
+  readonly nowMs: () => number;
+  /** Where steps of a replay may have moved a directory. */
+  readonly alternatives?: DirectoriesOptions['alternatives'];
+  /** Called before each step; a test may throw here to crash. */
+  readonly onStep?: ((label: string) => void) | undefined;
+}
+
+/** A name in an open directory of the tree. */
+export interface OpenPlace {
+  readonly parent: NodeId;
+  readonly name: Name;
+  readonly directory: ConfinedDirectory;
+}
+
+const openDirectoriesMax = 256;
+const readWriteSearch = 0o700;
+const permissionBits = 0o7777n;
+
+export class TreeView {
+  readonly options: ApplyOptions;
+  readonly #changes: Changes;
+  readonly #directories: Directories;
+  /** Directories whose names changed, or that were opened up: their attributes are set last. */
+  readonly #touched = new Map<NodeId, { readonly mode: number }>();
+  /** Other inodes whose attributes changed: they need a flush of their own. */
+  readonly #changedFiles: Place[] = [];
+  /** Files whose ctime our own links and renames moved in this commit. */
+  readonly #moved = new Map<string, FileVersion>();
+  #isStale = false;
+
+  constructor(options: ApplyOptions) {
+    this.options = options;
+    this.#changes = options.changes;
+    this.#directories = new Directories({
+      folders: options.folders,
+      lookUp: id => options.changes.directory(id),
+      unlock: (id, opened) => this.touchOpened(id, opened),
+      alternatives: options.alternatives,
+    });
+  }
+
+  resolve(id: ParentId): Resolution {
+    return this.#directories.open(id);
+  }
+
+  /** A directory just put into the tree; takes the handle over. */
+  addOpened(id: NodeId, directory: ConfinedDirectory, depth: number): void {
+    this.#directories.add(id, { kind: 'open', directory, depth, isKept: false });
+  }
+
+  /** Directories left the tree: none must be found by its old id after this step. */
+  setStale(): void {
+    this.#isStale = true;
+  }
+
+  /** Between steps, when nobody holds a directory. */
+  refresh(): void {
+    if (this.#isStale) this.#directories.clear();
+    else this.#directories.trim(openDirectoriesMax);
+    this.#isStale = false;
+  }
+
+  close(): void {
+    this.#directories.close();
+  }
+
+  // Comparing
+
+  /** Is what is at the name what was recorded when we made it, unaltered? */
+  isAsRecorded(directory: ConfinedDirectory, name: Name, entry: Entry, now: BigIntStats): boolean {
+    if (entry.kind !== 'file') return this.isCurrent(directory, name, entry, now);
+    const record = this.#changes.file(entry.id, entry.version);
+    return record !== undefined && now.isFile() && this.isSameFile(entry, record.stamp, now);
+  }
+
+  /** Is it the recorded node, perhaps altered? By inode, or by target. */
+  isCurrent(directory: ConfinedDirectory, name: Name, entry: Entry, now: BigIntStats): boolean {
+    switch (entry.kind) {
+      case 'file':
+        return this.#changes.file(entry.id, entry.version)?.stamp.ino === now.ino;
+      case 'directory':
+        return now.isDirectory() && this.#changes.directory(entry.id)?.ino === now.ino;
+      case 'link':
+        return now.isSymbolicLink() && directory.readlink(name) === entry.target;
+    }
+  }
+
+  isSameFile({ id, version }: FileVersion, stamp: LocalStamp, now: BigIntStats): boolean {
+    if (this.options.isReplay) {
+      // The replayed steps may have set its time, and moved its ctime.
+      return stamp.ino === now.ino && stamp.size === now.size;
+    }
+    const isMoved = this.#moved.has(`${id}.${version}`);
+    return (isMoved ? sameContentStamp : sameLocalStamp)(stampOf(now), stamp);
+  }
+
+  /** After a replay: is it what the entry says? The stamp is taken anew then. */
+  isReplayed(directory: ConfinedDirectory, name: Name, entry: Entry, now: BigIntStats): boolean {
+    if (!this.isAsRecorded(directory, name, entry, now)) return false;
+    const record = entry.kind === 'file' && this.#changes.file(entry.id, entry.version);
+    if (!record) return true;
+    const isTimeKnown =
+      now.mtimeNs === record.stamp.mtimeNs || now.mtimeNs / 1000n === entry.mtimeNs / 1000n;
+    if (isTimeKnown) {
+      this.#changes.setFile(entry.id, entry.version, { ...record, stamp: stampOf(now) });
+    }
+    return isTimeKnown;
+  }
+
+  /** Where the file is found unaltered. */
+  findFile(
+    entry: FileVersion,
+    record: FileRecord,
+  ): { readonly directory: ConfinedDirectory; readonly name: Name } | undefined {
+    for (const { parent, name } of record.places.toReversed()) {
+      const resolution = this.resolve(parent);
+      if (resolution.kind !== 'open') continue;
+      const { directory } = resolution;
+      const now = directory.lstat(name);
+      if (now?.isFile() && this.isSameFile(entry, record.stamp, now)) return { directory, name };
+    }
+    return undefined;
+  }
+
+  /** Our own links and renames move its ctime: the stamp is taken anew at the end of the commit. */
+  noteMoved({ id, version }: FileVersion): void {
+    this.#moved.set(`${id}.${version}`, { id, version });
+  }
+
+  restampMoved(): void {
+    for (const version of this.#moved.values()) this.restamp(version);
+    this.#moved.clear();
+  }
+
+  restamp({ id, version }: FileVersion): void {
+    const record = this.#changes.file(id, version);
+    if (!record) return;
+    if (record.links <= 0) {
+      forgetFile(this.#changes, { id, version });
+      return;
+    }
+    const found = this.findFile({ id, version }, record);
+    const now = found?.directory.lstat(found.name);
+    if (now) this.#changes.setFile(id, version, { ...record, stamp: stampOf(now) });
+  }
+
+  // Attributes
+
+  /** The directory's names change: it must be writable now, and gets its attributes back later. */
+  touch(id: NodeId): void {
+    if (this.#touched.has(id)) return;
+    const resolution = this.resolve(id);
+    if (resolution.kind === 'open') this.touchOpened(id, resolution);
+  }
+
+  touchOpened(id: ParentId, { directory, isKept }: Opened): void {
+    if (isKept || id === keptParent || this.#touched.has(id)) return;
+    const mode = Number(directory.stat().mode & permissionBits);
+    this.#touched.set(id, { mode });
+    if ((mode & readWriteSearch) !== readWriteSearch) directory.chmodSelf(mode | readWriteSearch);
+  }
+
+  /** Gives the node at `place` the attributes of `entry`; `previous` is what it had. */
+  setAttributes(place: OpenPlace, previous: Entry | undefined, entry: Entry): void {
+    const isSame =
+      !this.options.isReplay && previous?.mode === entry.mode && previous.mtimeNs === entry.mtimeNs;
+    switch (entry.kind) {
+      case 'file':
+        this.#setFileAttributes(place, isSame, entry);
+        break;
+      case 'directory':
+        if (!isSame) this.touch(entry.id);
+        break;
+      case 'link':
+        if (isSame) return;
+        place.directory.setTimes(place.name, entry.mtimeNs);
+        this.touch(place.parent);
+    }
+  }
+
+  #setFileAttributes({ parent, name, directory }: OpenPlace, isSame: boolean, entry: Entry): void {
+    const record = this.#changes.file(entry.id, entry.version);
+    // Names of one file share its attributes: what this name's entry said may be out of date.
+    if (!record || (isSame && record.links === 1)) return;
+    const before = directory.lstat(name);
+    if (!before || before.ino !== record.stamp.ino) return;
+    const mode = this.modeOf(entry);
+    const isModeSet = Number(before.mode & permissionBits) === mode;
+    const isTimeSet = before.mtimeNs / 1000n === entry.mtimeNs / 1000n;
+    if (isModeSet && isTimeSet) return;
+    if (!isModeSet) directory.chmod(name, mode);
+    if (!isTimeSet) directory.setTimes(name, entry.mtimeNs);
+    const after = directory.lstat(name);
+    if (!after) return;
+    this.#changes.setFile(entry.id, entry.version, { ...record, stamp: stampOf(after) });
+    this.#changedFiles.push({ parent, name });
+  }
+
+  modeOf(entry: Entry): number {
+    return entry.mode & (this.options.specialBits ? 0o7777 : 0o777);
+  }
+
+  /**
+   * Sets modes and times of the directories touched, deepest first, and returns what has to be
+   * flushed; the caller releases the directories.
+   */
+  settle(): { directories: ConfinedDirectory[]; files: readonly Place[] } {
+    const { kept, limbo } = this.options.folders;
+    this.options.onStep?.('attributes');
+    const opened: { id: NodeId; directory: ConfinedDirectory; depth: number }[] = [];
+    for (const id of this.#touched.keys()) {
+      const resolution = this.resolve(id);
+      if (resolution.kind === 'open') opened.push({ id, ...resolution });
+    }
+    opened.sort((a, b) => b.depth - a.depth);
+    for (const { id, directory } of opened) this.#setDirectoryAttributes(id, directory);
+    const directories = [kept, limbo, ...opened.map(one => one.directory)];
+    return { directories: directories.map(one => one.retain()), files: this.#changedFiles };
+  }
+
+  #setDirectoryAttributes(id: NodeId, directory: ConfinedDirectory): void {
+    const entry = this.#directoryEntry(id);
+    const mode = entry ? this.modeOf(entry) : this.#touched.get(id)?.mode;
+    if (mode !== undefined && Number(directory.stat().mode & permissionBits) !== mode) {
+      directory.chmodSelf(mode);
+    }
+    if (entry) directory.setTimesSelf(entry.mtimeNs);
+  }
+
+  #directoryEntry(id: NodeId): Entry | undefined {
+    if (id === rootId) return this.#changes.entry(keptParent, '');
+    const record = this.#changes.directory(id);
+    return record && this.#changes.entry(record.parent, record.name);
+  }
+
+  /** Below the root, for people. */
+  path(parent: ParentId, name: Name | ''): string {
+    const names: string[] = [name];
+    for (let id = parent; id !== rootId && id !== keptParent && names.length < pathNamesMax; ) {
+      const record = this.#changes.directory(id);
+      names.unshift(record?.name ?? '?');
+      id = record?.parent ?? rootId;
+    }
+    return printable(names.join('/'));
+  }
+}
+
+/** Enough of a path for a message. */
+const pathNamesMax = 100;

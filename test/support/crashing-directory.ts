@@ -1,0 +1,78 @@
+// A destination that dies: after a given number of changes every further one throws, as if the
+// process had been killed between two system calls.
+import { ConfinedDirectory } from '../../src/tree/confined-directory.ts';
+
+export class Crash extends Error {}
+
+const changes: ReadonlySet<string | symbol> = new Set([
+  'createExclusive',
+  'mkdir',
+  'rmdir',
+  'unlink',
+  'symlink',
+  'rename',
+  'link',
+  'removeTree',
+  'chmod',
+  'chmodSelf',
+  'setTimes',
+  'setTimesSelf',
+]);
+
+/** Shared by all directories of one destination. */
+export class Fuse {
+  /** Changes until the crash. */
+  left = Number.POSITIVE_INFINITY;
+  count = 0;
+  #isBlown = false;
+
+  get isBlown(): boolean {
+    return this.#isBlown;
+  }
+
+  openRoot(path: string): ConfinedDirectory {
+    return this.#wrap(ConfinedDirectory.openRoot(path));
+  }
+
+  /** Everything fails from now on. */
+  blow(): never {
+    this.#isBlown = true;
+    throw new Crash('crash');
+  }
+
+  /** What a new process would find working again. */
+  replace(): void {
+    this.#isBlown = false;
+    this.left = Number.POSITIVE_INFINITY;
+  }
+
+  #wrap(directory: ConfinedDirectory): ConfinedDirectory {
+    const proxy: ConfinedDirectory = new Proxy(directory, {
+      get: (target, key) => {
+        // Accessors and methods need the real object for their private fields.
+        const value: unknown = Reflect.get(target, key, target);
+        if (typeof value !== 'function') return value;
+        return (...args: unknown[]): unknown => {
+          if (changes.has(key) && args[0] !== 'receive.lock') this.#change();
+          const result: unknown = value.apply(target, args.map(unwrapped));
+          if (key === 'retain') return proxy;
+          return result instanceof ConfinedDirectory ? this.#wrap(result) : result;
+        };
+      },
+    });
+    targets.set(proxy, directory);
+    return proxy;
+  }
+
+  #change(): void {
+    this.count++;
+    if (this.#isBlown || this.left <= 0) this.blow();
+    this.left--;
+  }
+}
+
+const targets = new WeakMap<object, ConfinedDirectory>();
+
+function unwrapped(value: unknown): unknown {
+  return typeof value === 'object' && value !== null ? (targets.get(value) ?? value) : value;
+}
