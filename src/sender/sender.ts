@@ -4,23 +4,14 @@ import { randomBytes } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import { Worker } from 'node:worker_threads';
 import { type ErrorCode, ReplicaError } from '../errors.ts';
-import { getListingIdsMax, payloadSizeMax, queuedChangesMax, reconnectMinMs } from '../limits.ts';
+import { queuedChangesMax, reconnectMinMs } from '../limits.ts';
 import type { Log } from '../log.ts';
 import { reconnectDelayMs } from '../net/backoff.ts';
 import type { Connection } from '../net/connection.ts';
-import type { NodeId } from '../snapshot/entry.ts';
 import type { MaxDelete } from '../snapshot/guard.ts';
 import { fromUserPath } from '../snapshot/name.ts';
-import {
-  type Failure,
-  type Hello,
-  type Message,
-  MessageType,
-  protocolMagic,
-  protocolMajor,
-  protocolMinor,
-  type Welcome,
-} from '../wire/messages.ts';
+import { MessageType } from '../wire/messages.ts';
+import { Agreement, failureOf, greet, type Messages } from './agree.ts';
 import { WorkerCalls } from './calls.ts';
 import type { SweepSummary } from './change.ts';
 import { Mailbox, type SenderEvent, type SenderOutcome } from './events.ts';
@@ -78,8 +69,6 @@ const fatal: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'ERR_PATH',
   'ERR_STATE',
 ]);
-
-type Messages = AsyncGenerator<Message>;
 
 export class Sender {
   readonly #options: SenderOptions;
@@ -225,8 +214,15 @@ export class Sender {
   /** One connection; true when there is nothing more to do, false to connect again. */
   async #session(connection: Connection, onAgreed: () => void): Promise<boolean> {
     const messages = connection.messages();
-    const welcome = await this.#greet(connection, messages);
-    await this.#agree(connection, messages, welcome);
+    const welcome = await greet(connection, messages, {
+      ...this.#options,
+      instanceId: this.#instanceId,
+    });
+    const agreement = new Agreement(connection, messages, this.#scanner);
+    if (!(await agreement.isSame(welcome))) {
+      this.#events.put({ kind: 'reconciling', entries: Number(welcome.entryCount) });
+      await agreement.reach(welcome);
+    }
     onAgreed();
     this.#events.put({ kind: 'connected', peer: connection.peer });
     await this.#reader.call('begin', {
@@ -262,75 +258,6 @@ export class Sender {
       await transfer.receive(message);
     }
     throw new ReplicaError('ERR_SOCKET', 'the receiver closed the connection');
-  }
-
-  // -- agreeing ---------------------------------------------------------------------------------
-
-  async #greet(connection: Connection, messages: Messages): Promise<Welcome> {
-    const hello: Hello = {
-      type: MessageType.Hello,
-      magic: protocolMagic,
-      major: protocolMajor,
-      minor: protocolMinor,
-      features: 0n,
-      role: 'sender',
-      sourceId: this.#options.sourceId,
-      instanceId: this.#instanceId,
-      label: this.#options.label,
-      takeOver: this.#options.takeOver,
-    };
-    await connection.send(hello);
-    connection.flush();
-    const peer = await expect(messages, MessageType.Hello);
-    if (peer.major !== protocolMajor) {
-      const message = `the receiver speaks protocol ${peer.major}, this replica ${protocolMajor}`;
-      throw new ReplicaError('ERR_PROTOCOL', message);
-    }
-    if (peer.role !== 'receiver') throw new ReplicaError('ERR_PROTOCOL', 'the peer is no receiver');
-    connection.setPayloadLimit(payloadSizeMax);
-    return expect(messages, MessageType.Welcome);
-  }
-
-  /** Makes the confirmed layer what the receiver holds. */
-  async #agree(connection: Connection, messages: Messages, welcome: Welcome): Promise<void> {
-    const { epoch, digest, nextId, secret } = welcome;
-    const isSame = await this.#scanner.call('connect', { epoch, digest, nextId, secret });
-    if (isSame) return;
-    for (let attempt = 0; attempt < 2; attempt++) {
-      this.#events.put({ kind: 'reconciling', entries: Number(welcome.entryCount) });
-      const ids = await this.#differing(connection, messages);
-      await this.#adopt(connection, messages, ids);
-      if (await this.#scanner.call('finishAdopt', digest)) return;
-      await this.#scanner.call('clear', undefined);
-    }
-    throw new ReplicaError('ERR_PROTOCOL', "the receiver's listings do not add up to its digest");
-  }
-
-  async #differing(connection: Connection, messages: Messages): Promise<NodeId[]> {
-    const ids: NodeId[] = [];
-    await connection.send({ type: MessageType.ListDigests });
-    connection.flush();
-    for (let last = false; !last; ) {
-      const page = await expect(messages, MessageType.DirectoryDigests);
-      const { directories } = page;
-      last = page.last;
-      ids.push(...(await this.#scanner.call('compareDigests', { directories, last })));
-    }
-    return ids;
-  }
-
-  async #adopt(connection: Connection, messages: Messages, ids: readonly NodeId[]): Promise<void> {
-    for (let from = 0; from < ids.length; from += getListingIdsMax) {
-      const asked = ids.slice(from, from + getListingIdsMax);
-      await this.#scanner.call('beginAdopt', asked);
-      await connection.send({ type: MessageType.GetListing, ids: asked });
-      connection.flush();
-      for (let last = false; !last; ) {
-        const page = await expect(messages, MessageType.Listing);
-        last = page.last;
-        await this.#scanner.call('adopt', page.entries);
-      }
-    }
   }
 
   // -- ticking ----------------------------------------------------------------------------------
@@ -466,35 +393,6 @@ function isDoubtful({ doubtedAtMs, outstanding }: Transfer): boolean {
 
 function newWorker(file: string): Worker {
   return new Worker(new URL(file, import.meta.url), { execArgv: [] });
-}
-
-async function expect<T extends Message['type']>(
-  messages: Messages,
-  type: T,
-): Promise<Extract<Message, { type: T }>> {
-  const next = await messages.next();
-  if (next.done === true)
-    throw new ReplicaError('ERR_SOCKET', 'the receiver closed the connection');
-  const message: Message = next.value;
-  if (message.type === MessageType.Failure) throw failureOf(message);
-  if (message.type !== type) {
-    throw new ReplicaError('ERR_PROTOCOL', `message ${message.type} came where ${type} was due`);
-  }
-  return message as Extract<Message, { type: T }>; // Checked on the line above.
-}
-
-function failureOf(failure: Failure): ReplicaError {
-  const codes: Record<Failure['code'], ErrorCode> = {
-    version: 'ERR_PROTOCOL',
-    protocol: 'ERR_PROTOCOL',
-    foreign: 'ERR_FOREIGN',
-    fenced: 'ERR_FENCED',
-    busy: 'ERR_SOCKET',
-    io: 'ERR_IO',
-    shutdown: 'ERR_SOCKET',
-    bug: 'ERR_PROTOCOL',
-  };
-  return new ReplicaError(codes[failure.code], `receiver: ${failure.message}`);
 }
 
 /** Resolves after `ms`, or at once when the signal is aborted. */

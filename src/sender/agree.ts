@@ -1,0 +1,152 @@
+// The start of a session: both sides say who they are, and the sender makes its confirmed layer
+// what the receiver holds. Equal digests take one round trip; otherwise the listings of those
+// directories that differ are taken over.
+import { type ErrorCode, ReplicaError } from '../errors.ts';
+import { getListingIdsMax, payloadSizeMax } from '../limits.ts';
+import type { Connection } from '../net/connection.ts';
+import type { NodeId } from '../snapshot/entry.ts';
+import {
+  type Failure,
+  type Hello,
+  type Lost,
+  type Message,
+  MessageType,
+  protocolMagic,
+  protocolMajor,
+  protocolMinor,
+  type Welcome,
+} from '../wire/messages.ts';
+import type { WorkerCalls } from './calls.ts';
+import type { ScanMethods } from './scan-worker.ts';
+
+export type Messages = AsyncGenerator<Message>;
+
+export interface Identity {
+  readonly sourceId: Buffer;
+  readonly instanceId: Buffer;
+  readonly label: string;
+  readonly takeOver: boolean;
+}
+
+/** Throws ERR_PROTOCOL, or what the receiver's refusal means. */
+export async function greet(
+  connection: Connection,
+  messages: Messages,
+  identity: Identity,
+): Promise<Welcome> {
+  const hello: Hello = {
+    type: MessageType.Hello,
+    magic: protocolMagic,
+    major: protocolMajor,
+    minor: protocolMinor,
+    features: 0n,
+    role: 'sender',
+    sourceId: identity.sourceId,
+    instanceId: identity.instanceId,
+    label: identity.label,
+    takeOver: identity.takeOver,
+  };
+  await connection.send(hello);
+  connection.flush();
+  const peer = await expect(messages, MessageType.Hello);
+  if (peer.major !== protocolMajor) {
+    const message = `the receiver speaks protocol ${peer.major}, this replica ${protocolMajor}`;
+    throw new ReplicaError('ERR_PROTOCOL', message);
+  }
+  if (peer.role !== 'receiver') throw new ReplicaError('ERR_PROTOCOL', 'the peer is no receiver');
+  connection.setPayloadLimit(payloadSizeMax);
+  return expect(messages, MessageType.Welcome);
+}
+
+/** The talk in which the confirmed layer becomes what the receiver holds. */
+export class Agreement {
+  readonly #connection: Connection;
+  readonly #messages: Messages;
+  readonly #scanner: WorkerCalls<ScanMethods>;
+  /** Drift that the receiver found meanwhile. */
+  readonly #lost: Lost[] = [];
+
+  constructor(connection: Connection, messages: Messages, scanner: WorkerCalls<ScanMethods>) {
+    this.#connection = connection;
+    this.#messages = messages;
+    this.#scanner = scanner;
+  }
+
+  /** Is there anything to talk about? */
+  isSame({ epoch, digest, nextId, secret }: Welcome): Promise<boolean> {
+    return this.#scanner.call('connect', { epoch, digest, nextId, secret });
+  }
+
+  async reach({ digest }: Welcome): Promise<void> {
+    for (let attempt = 0; attempt < 2; attempt++) {
+      await this.#adopt(await this.#differing());
+      const isSame = await this.#scanner.call('finishAdopt', digest);
+      for (const { entries } of this.#lost) await this.#scanner.call('lost', entries);
+      if (isSame || this.#lost.length > 0) return;
+      await this.#scanner.call('clear', undefined);
+    }
+    throw new ReplicaError('ERR_SOCKET', "the receiver's listings do not add up to its digest");
+  }
+
+  /** Directories whose names are not those of the confirmed layer. */
+  async #differing(): Promise<NodeId[]> {
+    const ids: NodeId[] = [];
+    await this.#connection.send({ type: MessageType.ListDigests });
+    this.#connection.flush();
+    for (let last = false; !last; ) {
+      const page = await expect(this.#messages, MessageType.DirectoryDigests, this.#lost);
+      const { directories } = page;
+      last = page.last;
+      ids.push(...(await this.#scanner.call('compareDigests', { directories, last })));
+    }
+    return ids;
+  }
+
+  async #adopt(ids: readonly NodeId[]): Promise<void> {
+    for (let from = 0; from < ids.length; from += getListingIdsMax) {
+      const asked = ids.slice(from, from + getListingIdsMax);
+      await this.#scanner.call('beginAdopt', asked);
+      await this.#connection.send({ type: MessageType.GetListing, ids: asked });
+      this.#connection.flush();
+      for (let last = false; !last; ) {
+        const page = await expect(this.#messages, MessageType.Listing, this.#lost);
+        last = page.last;
+        await this.#scanner.call('adopt', page.entries);
+      }
+    }
+  }
+}
+
+/** The next message, which must be of `type`; what was lost meanwhile is put aside. */
+async function expect<T extends Message['type']>(
+  messages: Messages,
+  type: T,
+  lost: Lost[] = [],
+): Promise<Extract<Message, { type: T }>> {
+  for (;;) {
+    const next = await messages.next();
+    if (next.done === true) {
+      throw new ReplicaError('ERR_SOCKET', 'the receiver closed the connection');
+    }
+    const message: Message = next.value;
+    if (message.type === type) return message as Extract<Message, { type: T }>;
+    if (message.type === MessageType.Failure) throw failureOf(message);
+    if (message.type === MessageType.Lost) lost.push(message);
+    else throw new ReplicaError('ERR_PROTOCOL', `message ${message.type} came, ${type} was due`);
+  }
+}
+
+/** What a receiver's last words mean here. */
+export function failureOf(failure: Failure): ReplicaError {
+  const codes: Record<Failure['code'], ErrorCode> = {
+    version: 'ERR_PROTOCOL',
+    protocol: 'ERR_PROTOCOL',
+    foreign: 'ERR_FOREIGN',
+    fenced: 'ERR_FENCED',
+    busy: 'ERR_SOCKET',
+    io: 'ERR_IO',
+    shutdown: 'ERR_SOCKET',
+    bug: 'ERR_PROTOCOL',
+  };
+  return new ReplicaError(codes[failure.code], `receiver: ${failure.message}`);
+}
