@@ -29,7 +29,7 @@ import {
   protocolMajor,
 } from '../wire/messages.ts';
 import { PeerSession } from '../wire/session-state.ts';
-import { CreditMeter } from './credit-meter.ts';
+import { CreditMeter, isCounted } from './credit-meter.ts';
 import { failureError, lastFailure, otherVersion } from './failure-error.ts';
 import { Inbox } from './inbox.ts';
 import { LinkClock, type LinkLimits } from './link-clock.ts';
@@ -271,7 +271,7 @@ export class Connection {
   }
 
   #add(message: Message): void {
-    if (!isControl(message.type)) this.#meter.sent(encodedSize(message), performance.now());
+    if (isCounted(message.type)) this.#meter.sent(encodedSize(message), performance.now());
     this.#outbox.add(message);
     this.#clock.sent(performance.now());
     if (this.#outbox.records < this.#limits.tlsRecordsMax) return;
@@ -415,9 +415,3 @@ export function memoryPair(): [Connection, Connection] {
 }
 
 const bug = { code: 'bug', message: 'internal error' } as const;
-
-/** Not counted by the window. */
-function isControl(type: MessageType): boolean {
-  const { Ping, Pong, Credit, Failure } = MessageType;
-  return type === Ping || type === Pong || type === Credit || type === Failure;
-}

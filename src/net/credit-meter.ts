@@ -1,5 +1,6 @@
 // What is on its way to the peer, and how fast the peer works it off. No clock of its own.
 import { ReplicaError } from '../errors.ts';
+import { MessageType } from '../wire/messages.ts';
 
 /** A rate is taken over at least this much time in which something was in flight. */
 const sampleMs = 50;
@@ -70,4 +71,10 @@ export class CreditMeter {
     }
     this.#mark = undefined;
   }
+}
+
+/** Whether messages of this type are credited. */
+export function isCounted(type: MessageType): boolean {
+  const { Ping, Pong, Credit, Failure } = MessageType;
+  return type !== Ping && type !== Pong && type !== Credit && type !== Failure;
 }

@@ -34,11 +34,13 @@ export async function dial(options: DialOptions): Promise<Connection> {
   const deadline = deadlineOf(options, peer);
   let socket: net.Socket | undefined;
   try {
-    const address = insecure ? await deadline.race(loopbackAddress(host)) : host;
-    socket = net.connect({ host: address, port, noDelay: true, keepAlive: true });
+    if (insecure) await deadline.race(assertLoopback(host));
+    socket = net.connect({ host, port, noDelay: true, keepAlive: true });
     // Each step listens for errors itself; this one hears those that come in between.
     socket.on('error', () => {});
     await deadline.race(tcpConnected(socket, peer));
+    // The name may mean something else by now.
+    if (insecure) assertLoopbackAddress(socket.remoteAddress ?? '', host);
     if (key && !insecure) socket = await deadline.race(secured(socket, key, peer));
     return Connection.over(socket, {
       checksum: insecure,
@@ -77,12 +79,16 @@ function deadlineOf({ timeoutMs, signal }: DialOptions, peer: string) {
   };
 }
 
-/** What `host` means on this machine; anything beyond it is refused before a byte is sent. */
-async function loopbackAddress(host: string): Promise<string> {
-  const { address } = await lookup(host).catch(error => {
+/** Throws ERR_USAGE, before a byte is sent, unless `host` means this machine and nothing else. */
+async function assertLoopback(host: string): Promise<void> {
+  const addresses = await lookup(host, { all: true }).catch(error => {
     throw unreachable(error, host);
   });
-  if (isLoopbackAddress(address)) return address;
+  for (const { address } of addresses) assertLoopbackAddress(address, host);
+}
+
+function assertLoopbackAddress(address: string, host: string): void {
+  if (isLoopbackAddress(address)) return;
   const text = `--insecure works within this machine only, and ${host} is ${address}`;
   throw new ReplicaError('ERR_USAGE', text);
 }
