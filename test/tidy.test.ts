@@ -71,9 +71,6 @@ const descriptorMethods: ReadonlySet<string> = new Set(
 const pathUses: ReadonlySet<string> = new Set([
   // When the process that holds the lock began: /proc/<pid>/stat.
   'receiver/lock.ts uses readFileSync',
-  // The folder of the state, and whether it lies inside the destination.
-  'receiver/receiver.ts uses realpathSync',
-  'receiver/receiver.ts uses mkdirSync',
   // Moves an unusable snapshot aside.
   'sender/scan-worker.ts uses renameSync',
 ]);

@@ -1,15 +1,12 @@
 // The receiving program: opens a destination and serves one sender at a time.
-import { createHash, randomBytes } from 'node:crypto';
-import fs from 'node:fs';
-import { join } from 'node:path';
+import { randomBytes } from 'node:crypto';
 import { ReplicaError } from '../errors.ts';
 import { payloadSizeMax } from '../limits.ts';
 import type { Log } from '../log.ts';
 import type { Connection } from '../net/connection.ts';
-import { toName } from '../snapshot/name.ts';
-import { ReplicaStore } from '../store/replica-store.ts';
+import type { ReplicaStore } from '../store/replica-store.ts';
 import { ConfinedDirectory } from '../tree/confined-directory.ts';
-import { findFlush, isNetworkFileSystem, isVolatile } from '../tree/durable.ts';
+import { findFlush, isVolatile } from '../tree/durable.ts';
 import {
   type Hello,
   type Message,
@@ -24,6 +21,7 @@ import { failureOf, sessionError } from './failure.ts';
 import { Flush } from './flush.ts';
 import { Folders, privateName } from './folders.ts';
 import { Lock } from './lock.ts';
+import { chooseStateFolder, openStore } from './open-store.ts';
 import { recover } from './recover.ts';
 import { Session } from './session.ts';
 
@@ -97,13 +95,13 @@ export class Receiver {
         const text = `'${options.root}' is not empty: give an empty folder, or --adopt to take over`;
         throw new ReplicaError('ERR_PATH', `${text} what is there`);
       }
-      const stateFolder = stateFolderOf(options);
+      const folder = chooseStateFolder(options);
       folders = Folders.open(root);
       lock = Lock.take(folders.base);
       const isDurable = options.fsync === 'batch' && !isVolatile(options.root);
       const flushFileSystem = isDurable ? await findFlush(root) : undefined;
       const flush = new Flush({ root, isDurable, flushFileSystem });
-      store = await openStore({ folder: stateFolder, durable: isDurable });
+      store = await openStore({ folder, durable: isDurable, folders, log: options.log });
       const receiver = new Receiver(options, { folders, lock, store, flush });
       await receiver.#recover();
       return receiver;
@@ -307,25 +305,4 @@ export class Receiver {
 
 function fenced(): ReplicaError {
   return new ReplicaError('ERR_FENCED', 'a newer sender of the same source took over');
-}
-
-function stateFolderOf({ root, stateFolder }: ReceiverOptions): string {
-  const real = fs.realpathSync(root, 'latin1');
-  const base = stateFolder ?? root;
-  if (stateFolder !== undefined) fs.mkdirSync(stateFolder, { recursive: true, mode: 0o700 });
-  if (isNetworkFileSystem(base)) {
-    const text = `'${base}' is on a network file system, where the state cannot be kept: use --state DIR`;
-    throw new ReplicaError('ERR_PATH', `${text} with a local folder`);
-  }
-  if (stateFolder === undefined) return join(root, privateName, 'state');
-  const name = createHash('sha256').update(Buffer.from(real, 'latin1')).digest('hex');
-  return join(stateFolder, toName(name.slice(0, 32)));
-}
-
-async function openStore(options: { folder: string; durable: boolean }): Promise<ReplicaStore> {
-  const found = await ReplicaStore.open(options);
-  if (found) return found;
-  const store = ReplicaStore.create(options);
-  await store.complete();
-  return store;
 }

@@ -3,6 +3,7 @@
 import { type Entry, type NodeId, nodeIdMax } from '../snapshot/entry.ts';
 import { decodeEntry, encodeEntry } from '../snapshot/entry-codec.ts';
 import type { Name } from '../snapshot/name.ts';
+import type { Head } from './head.ts';
 import {
   blockKey,
   type DirectoryRecord,
@@ -23,7 +24,6 @@ import {
 } from './receiver-records.ts';
 import {
   commitKey,
-  type Head,
   type OrphanKind,
   orphanCodes,
   type ReplicaStore,

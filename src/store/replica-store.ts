@@ -1,14 +1,14 @@
 // What the receiver knows of its tree: entries, local stamps, block lists, where blocks lie, and
 // the intents of commits under way. Reads are from here; writes are collected in a Changes and
 // made in one transaction, so that records, digest and watermark never disagree.
-import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { entryDigest } from '../blocks/block-id.ts';
 import { ReplicaError } from '../errors.ts';
-import { type Entry, type NodeId, nodeIdMax, rootId } from '../snapshot/entry.ts';
-import { decodeEntry, writeSize } from '../snapshot/entry-codec.ts';
+import { type Entry, type NodeId, rootId } from '../snapshot/entry.ts';
+import { decodeEntry } from '../snapshot/entry-codec.ts';
 import type { Name } from '../snapshot/name.ts';
 import { StateDatabase } from './database.ts';
+import { decodeHead, digestSize, emptyHead, encodeHead, type Head } from './head.ts';
 import {
   blockKey,
   type DirectoryRecord,
@@ -43,19 +43,6 @@ export type ReceiverTable = (typeof receiverTables)[number];
 
 /** Instances remembered as fenced: a handful come back after a long sleep, not more. */
 const fencedMax = 64;
-const digestSize = 16;
-
-/** What changes with every commit, in one row. */
-export interface Head {
-  readonly watermark: bigint;
-  /** XOR of entryDigest over all entries but the root's own. */
-  readonly digest: Buffer;
-  readonly entryCount: number;
-  /** The smallest node id never used. */
-  readonly nextId: NodeId;
-  /** Numbers kept content that no commit numbers. */
-  readonly keptNext: number;
-}
 
 export interface Source {
   readonly id: Buffer;
@@ -199,6 +186,27 @@ export class ReplicaStore {
   kept(parent: ParentId, name: Name): KeptRecord | undefined {
     const bytes = this.database.tables.kept.get(nameKey(parent, name));
     return bytes && decodeKept(bytes);
+  }
+
+  /** What in the records contradicts their digest, or cannot be read; undefined: nothing found. */
+  fault(): string | undefined {
+    const digest = Buffer.alloc(digestSize);
+    let count = 0;
+    try {
+      for (const { key, value } of this.database.tables.names.getRange({ start: idKey(rootId) })) {
+        // The keys of this table begin with a parent's id.
+        const of = this.digestOf(key.readUIntBE(0, 6) as NodeId, value);
+        for (let i = 0; i < digestSize; i++) digest[i] = (digest[i] ?? 0) ^ (of[i] ?? 0);
+        count++;
+      }
+      for (const table of receiverTables)
+        for (const _ of this.database.tables[table].getRange({ limit: 1 }));
+    } catch (error) {
+      return `its records cannot be read: ${error instanceof Error ? error.message : error}`;
+    }
+    const { head } = this;
+    if (count !== head.entryCount) return `it has ${count} entries, not ${head.entryCount}`;
+    return digest.equals(head.digest) ? undefined : 'its records were altered';
   }
 
   /** Up to `limit` names of one directory in byte order, after `after`. */
@@ -362,40 +370,6 @@ function rangeOf(
     start: after === undefined ? idKey(parent) : nameKey(parent, after),
     exclusiveStart: after !== undefined,
     end: idKey(parent + 1),
-  };
-}
-
-const headSize = 8 + digestSize + 8 + 6 + 6;
-const firstNodeId = rootId + 1;
-
-const emptyHead: Head = {
-  watermark: 0n,
-  digest: Buffer.alloc(digestSize),
-  entryCount: 0,
-  // The first id after the root's.
-  nextId: firstNodeId as NodeId,
-  keptNext: 1,
-};
-
-function encodeHead(head: Head): Buffer {
-  assert(head.nextId > rootId && head.nextId <= nodeIdMax + 1 && head.entryCount >= 0);
-  const bytes = Buffer.allocUnsafe(headSize);
-  bytes.writeBigUInt64BE(head.watermark, 0);
-  head.digest.copy(bytes, 8);
-  writeSize(bytes, 24, head.entryCount);
-  bytes.writeUIntBE(head.nextId, 32, 6);
-  bytes.writeUIntBE(head.keptNext, 38, 6);
-  return bytes;
-}
-
-function decodeHead(bytes: Buffer): Head {
-  if (bytes.length !== headSize) throw new ReplicaError('ERR_STATE', 'state without its head');
-  return {
-    watermark: bytes.readBigUInt64BE(0),
-    digest: Buffer.from(bytes.subarray(8, 24)),
-    entryCount: Number(bytes.readBigUInt64BE(24)),
-    nextId: bytes.readUIntBE(32, 6) as NodeId,
-    keptNext: bytes.readUIntBE(38, 6),
   };
 }
 
