@@ -3,7 +3,7 @@ import type { Log } from '../log.ts';
 import type { NodeId } from '../snapshot/entry.ts';
 import type { Name } from '../snapshot/name.ts';
 import { Changes } from '../store/changes.ts';
-import { keptParent } from '../store/receiver-records.ts';
+import { type DirectoryRecord, keptParent } from '../store/receiver-records.ts';
 import type { ReplicaStore } from '../store/replica-store.ts';
 import { Applier, type CommitToApply } from './apply.ts';
 import { limboName } from './aside.ts';
@@ -57,6 +57,7 @@ async function rollForward(
     ...options,
     changes,
     isReplay: true,
+    made: madeDirectories(commits),
     alternatives: (id, ino) => {
       const name = kept.get(ino);
       const places = moves.get(id) ?? [];
@@ -75,6 +76,18 @@ async function rollForward(
     applier.close();
   }
   await store.write(changes.rows(), changes.head);
+}
+
+function madeDirectories(commits: readonly CommitToApply[]): Map<NodeId, DirectoryRecord> {
+  const made = new Map<NodeId, DirectoryRecord>();
+  for (const { steps } of commits) {
+    for (const step of steps) {
+      if (step.kind !== 'directory') continue;
+      const { parent, name, entry, staged } = step;
+      made.set(entry.id, { parent, name, ino: staged.ino });
+    }
+  }
+  return made;
 }
 
 /** Where the commits move directories to, and where they wait meanwhile. */

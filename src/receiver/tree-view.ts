@@ -7,6 +7,7 @@ import { type Name, printable } from '../snapshot/name.ts';
 import type { Changes } from '../store/changes.ts';
 import { type FileVersion, forgetFile } from '../store/file-places.ts';
 import {
+  type DirectoryRecord,
   type FileRecord,
   keptParent,
   type LocalStamp,
@@ -35,6 +36,8 @@ export interface ApplyOptions {
   readonly nowMs: () => number;
   /** Where steps of a replay may have moved a directory. */
   readonly alternatives?: DirectoriesOptions['alternatives'];
+  /** Directories that steps of a replay make: others may have been moved into them already. */
+  readonly made?: ReadonlyMap<NodeId, DirectoryRecord> | undefined;
   /** Called before each step; a test may throw here to crash. */
   readonly onStep?: ((label: string) => void) | undefined;
 }
@@ -67,7 +70,7 @@ export class TreeView {
     this.#changes = options.changes;
     this.#directories = new Directories({
       folders: options.folders,
-      lookUp: id => options.changes.directory(id),
+      lookUp: id => options.changes.directory(id) ?? options.made?.get(id),
       unlock: (id, opened) => this.touchOpened(id, opened),
       alternatives: options.alternatives,
     });
