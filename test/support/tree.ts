@@ -6,6 +6,7 @@
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';
+import { fileTime } from '../../src/tree/times.ts';
 
 type SystemPath = Buffer;
 
@@ -125,10 +126,9 @@ function setAttributes(
   setTime(path, attributes.mtimeNs ?? mtimeNs);
 }
 
-/** Sets a time to the microsecond; before 1970 only text gets past Node's "negative means now". */
+/** Sets a time to the microsecond; newer versions of Node leave some nanoseconds in it. */
 export function setTime(path: string | Buffer, mtimeNs: bigint): void {
-  const us = Number(wholeMicroseconds(mtimeNs));
-  fs.lutimesSync(path, Date.now() / 1000, String((us + (us < 0 ? -0.5 : 0.5)) / 1e6));
+  fs.lutimesSync(path, Date.now() / 1000, fileTime(mtimeNs));
 }
 
 /** What is compared of one entry; each line of `compareTrees` names one of these. */

@@ -4,6 +4,7 @@ import t, { type Test } from 'tap';
 import { type Name, toName } from '../../src/snapshot/name.ts';
 import { ConfinedDirectory } from '../../src/tree/confined-directory.ts';
 import type { Confinement } from '../../src/tree/directory-place.ts';
+import { cutToMicroseconds } from '../../src/tree/times.ts';
 import { isPrivileged, onEachFileSystem } from '../support/folders.ts';
 import { compareReadTrees, createTree, directory, file, link, readTree } from '../support/tree.ts';
 
@@ -25,6 +26,11 @@ function onEachWay(
       root.release();
     }
   });
+}
+
+/** The mtime; newer versions of Node leave some nanoseconds in it. */
+function microseconds(stat: fs.BigIntStats | undefined): bigint | undefined {
+  return stat && cutToMicroseconds(stat.mtimeNs);
 }
 
 function openFdCount(): number {
@@ -131,7 +137,7 @@ onEachWay('a link is never followed, in any place', (t, { root, path, outside })
     t.throws(() => root.rmdir(each), { code: 'ENOTDIR' });
     t.throws(() => root.chmod(each, 0o777), { code: 'ELOOP' });
     root.setTimes(each, 7_000n);
-    t.equal(root.lstat(each)?.mtimeNs, 7_000n, 'the time is the link’s own');
+    t.equal(microseconds(root.lstat(each)), 7_000n, 'the time is the link’s own');
     root.link(each, root, name('copy'));
     t.equal(root.lstat(name('copy'))?.isSymbolicLink(), true, 'a hard link to the link');
     root.unlink(name('copy'));
@@ -180,10 +186,10 @@ onEachWay('modes and times are set exactly, whatever the umask', (t, { root, pat
   for (const timeNs of [0n, -1_500_000_000n, 1_600_000_000_123_456_000n]) {
     for (const each of ['f', 'd']) {
       root.setTimes(name(each), timeNs);
-      t.equal(root.lstat(name(each))?.mtimeNs, timeNs);
+      t.equal(microseconds(root.lstat(name(each))), timeNs);
     }
     root.setTimesSelf(timeNs);
-    t.equal(root.stat().mtimeNs, timeNs);
+    t.equal(microseconds(root.stat()), timeNs);
   }
   root.chmodSelf(0o1750);
   t.equal(root.stat().mode & 0o7777n, 0o1750n);
@@ -200,7 +206,7 @@ onEachFileSystem(t, 'a directory without permissions can be opened up', async (t
   if (!isPrivileged) t.throws(() => d.list(), { code: 'EACCES' });
   t.equal(d.stat().mode & 0o7777n, 0n);
   d.setTimesSelf(3_000n);
-  t.equal(d.stat().mtimeNs, 3_000n);
+  t.equal(microseconds(d.stat()), 3_000n);
   d.chmodSelf(0o700);
   t.same(d.list(), ['f']);
   d.chmod(name('f'), 0o600);
