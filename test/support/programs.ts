@@ -1,7 +1,8 @@
 // The built command as users run it: started, watched line by line, stopped or killed.
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, type ChildProcessByStdio, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 
 const main = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
@@ -20,11 +21,20 @@ export class Program {
   #exited: Exit | undefined;
   #wakers: (() => void)[] = [];
 
-  constructor(args: readonly string[], env: NodeJS.ProcessEnv, nodeArgs: readonly string[] = []) {
-    const child = spawn(process.execPath, [...nodeArgs, main, ...args], {
-      env,
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+  /** Any command, such as one that becomes another user first. */
+  static spawn(command: string, args: readonly string[], env: NodeJS.ProcessEnv): Program {
+    return new Program(spawn(command, args, { env, stdio: ['ignore', 'pipe', 'pipe'] }));
+  }
+
+  static replica(
+    args: readonly string[],
+    env: NodeJS.ProcessEnv,
+    nodeArgs: readonly string[] = [],
+  ): Program {
+    return Program.spawn(process.execPath, [...nodeArgs, main, ...args], env);
+  }
+
+  private constructor(child: ChildProcessByStdio<null, Readable, Readable>) {
     this.child = child;
     this.#collect(child.stdout, this.stdout);
     this.#collect(child.stderr, undefined);
@@ -110,7 +120,7 @@ export class Home {
   }
 
   run(args: readonly string[], nodeArgs: readonly string[] = []): Program {
-    return new Program(args, this.env, nodeArgs);
+    return Program.replica(args, this.env, nodeArgs);
   }
 
   /** Starts `receive` and waits until it listens. */
