@@ -88,3 +88,5 @@ export const stagingSliceBytes = 8 * 1024 * 1024;
 export const singleFlushesMax = 8;
 /** Pieces in one frame: bounds what decoding it makes. */
 export const piecesPerFrameMax = 2048;
+/** New directories of one commit that are completed before they are placed: each holds a descriptor. */
+export const stagedFoldersMax = 32;

@@ -51,6 +51,8 @@ export class Applier {
   readonly #made = new Set<NodeId>();
   /** Names of rejected steps, which a replay may have rejected because they were done. */
   readonly #rejected: Place[] = [];
+  /** Directories that the commit under way placed. */
+  readonly #placed = new Set<NodeId>();
   #commit = 0n;
   /** By name: the last step of the commit that places something there. */
   #lastPlacing = new Map<string, number>();
@@ -69,6 +71,7 @@ export class Applier {
   /** Everything of the commit, in order. Throws only what ends the session. */
   apply({ commit, steps }: CommitToApply): Applied {
     this.#commit = commit;
+    this.#placed.clear();
     this.#aside.begin(commit, steps);
     this.#lastPlacing = new Map();
     for (const step of steps) {
@@ -178,13 +181,28 @@ export class Applier {
 
   #file(step: StepOf<'file'>): void {
     const { parent, name, entry, staged } = step;
-    const { directory } = this.#place(step, true);
-    const { id, version, size } = entry;
+    if (staged.isWithin && !(this.#placed.has(parent) && this.#changes.directory(parent))) {
+      throw new Rejection('missing', `${this.#tree.path(parent, name)}: its directory is not new`);
+    }
+    const { size } = entry;
+    if (staged.isWithin && !this.#options.isReplay) {
+      // Nothing touched the inode since it was completed: its directory carried it here.
+      this.#recordFile(step, stampOf({ ...staged, size: BigInt(size) }));
+      return;
+    }
+    const { directory } = staged.isWithin
+      ? this.#aside.openToChange(parent)
+      : this.#place(step, true);
     const isMoved = this.#options.isReplay && directory.lstat(name)?.ino !== staged.ino;
     const now = isMoved ? undefined : directory.lstat(name);
     // Moved on since by a later step of the replay: verify() takes the stamp where it is now.
     const expected = { ...staged, size: BigInt(size), ctimeNs: 0n };
-    const stamp = now ? stampOf(now) : stampOf(expected);
+    this.#recordFile(step, now ? stampOf(now) : stampOf(expected));
+  }
+
+  #recordFile(step: StepOf<'file'>, stamp: FileRecord['stamp']): void {
+    const { parent, name, entry, staged } = step;
+    const { id, version } = entry;
     const { list, fresh } = staged;
     this.#changes.setFile(id, version, { links: 1, places: [{ parent, name }], stamp, list });
     for (const run of fresh) this.#changes.addHints(id, list, run);
@@ -206,6 +224,7 @@ export class Applier {
     this.#changes.setDirectory(entry.id, { parent, name, ino: staged.ino });
     this.#changes.setEntry(parent, name, entry);
     this.#tree.touch(entry.id);
+    this.#placed.add(entry.id);
     if (!this.#options.isReplay) this.#made.add(entry.id);
   }
 

@@ -13,6 +13,7 @@ import { groupOperationsMax, queuedCommitBytesMax, queuedCommitsMax } from '../l
 import type { Log } from '../log.ts';
 import { Changes } from '../store/changes.ts';
 import type { ReplicaStore } from '../store/replica-store.ts';
+import type { ConfinedDirectory } from '../tree/confined-directory.ts';
 import type { StagedFile } from '../tree/staged-file.ts';
 import { type Applied, Applier } from './apply.ts';
 import type { Exclusive } from './exclusive.ts';
@@ -28,6 +29,8 @@ export interface StagedCommit {
   /** Staged files that are open for flushing; the committer closes them. */
   readonly files: readonly StagedFile[];
   readonly stagedCount: number;
+  /** Staged directories with staged files in them; open until the commit is settled. */
+  readonly folders: readonly ConfinedDirectory[];
   readonly stagedBytes: number;
   /** Called when the commit is durable (with what came of it) or never will be. */
   readonly onSettled: (applied: Applied | undefined) => void;
@@ -131,7 +134,7 @@ export class Committer {
     try {
       onStep?.('flush');
       await flush.staged(
-        this.#options.folders.staging,
+        [...group.flatMap(one => one.folders), this.#options.folders.staging],
         group.flatMap(one => one.files),
         group.reduce((count, one) => count + one.stagedCount, 0),
       );

@@ -29,9 +29,9 @@ export class Flush {
     return isDurable && (flushFileSystem === undefined || count < singleFlushesMax);
   }
 
-  /** Of `count` staged nodes in `staging`, `files` are still open; closes them. */
+  /** Of `count` staged nodes in `folders`, `files` are still open; closes them. */
   async staged(
-    staging: ConfinedDirectory,
+    folders: readonly ConfinedDirectory[],
     files: readonly StagedFile[],
     count: number,
   ): Promise<void> {
@@ -40,7 +40,7 @@ export class Flush {
       if (!isDurable || count === 0) return;
       if (count > singleFlushesMax && flushFileSystem) return await flushFileSystem(root);
       await each(files, file => fsync(file.fd));
-      await fsync(staging.fd);
+      await each(folders, syncDirectory);
     } finally {
       for (const file of files) file.close();
     }

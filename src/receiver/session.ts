@@ -7,12 +7,14 @@ import {
   commitOperationsMax,
   listingEntriesMax,
   payloadSizeMax,
+  stagedFoldersMax,
 } from '../limits.ts';
 import type { Connection } from '../net/connection.ts';
 import { type NodeId, type PlacedEntry, rootId } from '../snapshot/entry.ts';
 import { decodeEntry } from '../snapshot/entry-codec.ts';
 import { type Name, printable } from '../snapshot/name.ts';
 import type { ReplicaStore } from '../store/replica-store.ts';
+import type { ConfinedDirectory } from '../tree/confined-directory.ts';
 import type { StagedFile } from '../tree/staged-file.ts';
 import {
   type CommitEnd,
@@ -30,7 +32,7 @@ import { failureOf, sessionError } from './failure.ts';
 import type { Flush } from './flush.ts';
 import { type Folders, privateName } from './folders.ts';
 import { fatalMessage, Rejection, refusal } from './rejection.ts';
-import { type Staged, Staging } from './staging.ts';
+import { type Staged, type StagedFolder, Staging } from './staging.ts';
 import type { StagedContent, StagedNode, Step } from './steps.ts';
 
 export interface SessionOptions {
@@ -51,6 +53,8 @@ interface Arriving {
   readonly staged: { readonly id: NodeId; readonly content: StagedContent }[];
   /** Everything of it in the staging folder. */
   readonly nodes: StagedNode[];
+  /** New directories that are completed before they are placed, by node. */
+  readonly folders: Map<NodeId, StagedFolder>;
   readonly done: Promise<void>;
   readonly resolve: () => void;
   operationCount: number;
@@ -161,6 +165,7 @@ export class Session {
       files: [],
       staged: [],
       nodes: [],
+      folders: new Map(),
       done,
       resolve,
       operationCount: 0,
@@ -182,6 +187,7 @@ export class Session {
       steps: arriving.steps,
       files: arriving.files,
       stagedCount: arriving.nodes.length,
+      folders: [...arriving.folders.values()].map(folder => folder.directory),
       stagedBytes: arriving.bytes,
       onSettled: applied => this.#settled(arriving, applied),
     });
@@ -189,6 +195,7 @@ export class Session {
 
   #settled(arriving: Arriving, applied: Applied | undefined): void {
     this.#staging.settle(arriving.staged);
+    releaseFolders(arriving);
     arriving.resolve();
     if (this.#isOver) return;
     if (!applied) {
@@ -212,6 +219,7 @@ export class Session {
     for (const file of arriving.files) file.close();
     const { staging } = this.#options.folders;
     for (const { name } of arriving.nodes) staging.removeTree(name);
+    releaseFolders(arriving);
     arriving.resolve();
   }
 
@@ -242,6 +250,7 @@ export class Session {
         case 'directory': {
           const staged = this.#staging.stageDirectory();
           arriving.nodes.push(staged);
+          this.#openFolder(arriving, operation.entry.id, staged);
           return { ...operation, index, staged };
         }
         case 'link': {
@@ -256,7 +265,17 @@ export class Session {
       const { reason, message } = this.#rejectionOf(error, printable(operation.name));
       arriving.rejections.push({ index, reason, message });
       return undefined;
+    } finally {
+      // Attributes without a name are the root's.
+      arriving.folders.get(operation.parent as NodeId)?.names.add(operation.name as Name);
     }
+  }
+
+  /** So that the directory's files need no rename of their own. */
+  #openFolder(arriving: Arriving, id: NodeId, staged: StagedNode): void {
+    const isKnown = this.#options.store.directory(id) !== undefined || arriving.folders.has(id);
+    if (isKnown || arriving.folders.size >= stagedFoldersMax) return;
+    arriving.folders.set(id, this.#staging.openFolder(staged));
   }
 
   async #stageFile(
@@ -265,7 +284,10 @@ export class Session {
     index: number,
   ): Promise<Step> {
     const { parent, name, entry } = operation;
-    const { content, file } = await this.#content(arriving, operation);
+    const folder = arriving.folders.get(parent);
+    const isFree = folder !== undefined && !folder.names.has(name);
+    const within = isFree ? { directory: folder.directory, name } : undefined;
+    const { content, file } = await this.#content(arriving, operation, within);
     arriving.staged.push({ id: entry.id, content });
     arriving.nodes.push(content);
     if (file) arriving.files.push(file);
@@ -276,12 +298,13 @@ export class Session {
     return { kind: 'file', index, parent, name, entry, staged: content };
   }
 
-  async #content(arriving: Arriving, operation: Operation & { kind: 'file' }): Promise<Staged> {
-    const { entry, content } = operation;
-    if (content.kind === 'stage') {
-      return this.#staging.finishStage(content.stage, entry, arriving.done);
-    }
-    return this.#staging.stageInline(entry, content, arriving.done);
+  async #content(
+    { done }: Arriving,
+    { entry, content }: Operation & { kind: 'file' },
+    within: { readonly directory: ConfinedDirectory; readonly name: Name } | undefined,
+  ): Promise<Staged> {
+    if (content.kind === 'stage') return this.#staging.finishStage(content.stage, entry, done);
+    return this.#staging.stageInline(entry, content, { done, within });
   }
 
   #rejectionOf(error: unknown, path: string): Rejection {
@@ -398,4 +421,9 @@ function xor(target: Buffer, bytes: Buffer): void {
 
 function turn(): Promise<void> {
   return new Promise(resolve => setImmediate(resolve));
+}
+
+function releaseFolders({ folders }: Arriving): void {
+  for (const { directory } of folders.values()) directory.release();
+  folders.clear();
 }

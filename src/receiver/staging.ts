@@ -30,9 +30,23 @@ interface PendingBlock {
   readonly size: number;
 }
 
+/** A new directory whose files are completed in it before it is renamed into place. */
+export interface StagedFolder {
+  readonly directory: ConfinedDirectory;
+  /** Names that operations of the commit have used in it. */
+  readonly names: Set<Name>;
+}
+
+/** Where a staged file lies, if not under its staged name in the staging folder. */
+interface Within {
+  readonly directory: ConfinedDirectory;
+  readonly name: Name;
+}
+
 /** A file version under construction. */
 interface Build {
   readonly name: Name;
+  readonly within: Within | undefined;
   readonly file: StagedFile;
   readonly id: NodeId;
   readonly sizeMax: number;
@@ -77,6 +91,7 @@ export class Staging {
   /** By file id: the newest staged version. */
   readonly #pending = new Map<NodeId, Pending>();
   readonly #pendingBlocks = new Map<string, PendingBlock>();
+  readonly #within = new Map<Name, Within>();
   /** By staged name: its pending blocks, and when its commit is over. */
   readonly #unsettled = new Map<
     Name,
@@ -101,9 +116,10 @@ export class Staging {
   async stageInline(
     entry: Entry,
     content: { readonly baseVersion: number; readonly pieces: readonly Piece[] },
-    done: Promise<void>,
+    options: { readonly done: Promise<void>; readonly within: Within | undefined },
   ): Promise<Staged> {
-    const build = this.#create(entry.id, entry.size);
+    const { done, within } = options;
+    const build = this.#create(entry.id, entry.size, within);
     try {
       if (content.baseVersion > 0) build.base = await this.#openBase(entry.id, content.baseVersion);
       await this.#add(build, content.pieces);
@@ -122,6 +138,11 @@ export class Staging {
     const name = this.#newName();
     staging.mkdir(name, 0o700);
     return { name, ino: inodeOf(staging, name) };
+  }
+
+  /** Files of a staged directory may be staged in it; the caller releases it. */
+  openFolder({ name }: StagedNode): StagedFolder {
+    return { directory: this.#options.folders.staging.sub(name), names: new Set() };
   }
 
   stageLink(entry: Entry): StagedNode {
@@ -186,6 +207,7 @@ export class Staging {
       if (this.#pending.get(id)?.name === name) this.#pending.delete(id);
       this.#dropBlocks(name, this.#unsettled.get(name)?.keys ?? []);
       this.#unsettled.delete(name);
+      this.#within.delete(name);
     }
   }
 
@@ -200,11 +222,18 @@ export class Staging {
     this.#source.close();
   }
 
-  #create(id: NodeId, sizeMax: number): Build {
+  #create(id: NodeId, sizeMax: number, within?: Within): Build {
     const name = this.#newName();
+    const { directory, name: fileName } = within ?? {
+      directory: this.#options.folders.staging,
+      name,
+    };
+    const file = StagedFile.create(directory, fileName);
+    if (within) this.#within.set(name, within);
     return {
       name,
-      file: StagedFile.create(this.#options.folders.staging, name),
+      within,
+      file,
       id,
       sizeMax,
       blocks: new BlockListBuilder(),
@@ -214,6 +243,13 @@ export class Staging {
       base: undefined,
       fault: undefined,
     };
+  }
+
+  #openStaged(name: Name): number {
+    const within = this.#within.get(name);
+    return within
+      ? within.directory.openRead(within.name)
+      : this.#options.folders.staging.openRead(name);
   }
 
   #newName(): Name {
@@ -353,8 +389,7 @@ export class Staging {
     if (!pending || pending === promised || pending.size !== size) return undefined;
     const isOwn = pending.name === build.name;
     try {
-      const { staging } = this.#options.folders;
-      const fd = isOwn ? build.file.fd : staging.openRead(pending.name);
+      const fd = isOwn ? build.file.fd : this.#openStaged(pending.name);
       try {
         const bytes = readBytes(fd, pending.offset, size);
         return blockId(this.#options.store.secret, bytes).equals(id) ? bytes : undefined;
@@ -371,7 +406,7 @@ export class Staging {
     const pending = this.#pending.get(id);
     if (pending?.version === version) {
       try {
-        const fd = this.#options.folders.staging.openRead(pending.name);
+        const fd = this.#openStaged(pending.name);
         return { fd, list: pending.list };
       } catch (error) {
         if (systemCode(error) === undefined) throw error;
@@ -397,7 +432,9 @@ export class Staging {
     const content: StagedContent = {
       name: build.name,
       ino: stats.ino,
+      isWithin: build.within !== undefined,
       mtimeNs: stats.mtimeNs,
+      ctimeNs: stats.ctimeNs,
       list,
       fresh: build.fresh,
     };
@@ -412,8 +449,12 @@ export class Staging {
     if (build.base) fs.closeSync(build.base.fd);
     build.base = undefined;
     build.file.close();
-    const { staging } = this.#options.folders;
-    if (staging.lstat(build.name)) staging.unlink(build.name);
+    const { directory, name } = build.within ?? {
+      directory: this.#options.folders.staging,
+      name: build.name,
+    };
+    if (directory.lstat(name)) directory.unlink(name);
+    this.#within.delete(build.name);
     this.#dropBlocks(build.name, build.keys);
   }
 

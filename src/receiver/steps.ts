@@ -29,7 +29,13 @@ export interface StagedNode {
 
 /** A complete file version. */
 export interface StagedContent extends StagedNode {
+  /**
+   * It lies in the staged directory that an earlier step of the commit places, under its final
+   * name: it arrives with the directory, without a rename of its own.
+   */
+  readonly isWithin: boolean;
   readonly mtimeNs: bigint;
+  readonly ctimeNs: bigint;
   readonly list: BlockList;
   /** Blocks the index may not know yet. */
   readonly fresh: readonly Run[];
@@ -115,7 +121,7 @@ function nodeSize({ name }: StagedNode): number {
 }
 
 function contentSize(staged: StagedContent): number {
-  return nodeSize(staged) + 8 + 4 + staged.list.packed.length + 4 + staged.fresh.length * 8;
+  return nodeSize(staged) + 1 + 8 + 8 + 4 + staged.list.packed.length + 4 + staged.fresh.length * 8;
 }
 
 function writeStep(writer: FieldWriter, step: Step): void {
@@ -148,7 +154,9 @@ function writeNode(writer: FieldWriter, { name, ino }: StagedNode): void {
 
 function writeContent(writer: FieldWriter, staged: StagedContent): void {
   writeNode(writer, staged);
+  writer.flag(staged.isWithin);
   writer.u64(BigInt.asUintN(64, staged.mtimeNs));
+  writer.u64(BigInt.asUintN(64, staged.ctimeNs));
   writer.u32(staged.list.packed.length);
   writer.bytes(staged.list.packed, staged.list.packed.length);
   writer.u32(staged.fresh.length);
@@ -195,11 +203,13 @@ function readNode(reader: FieldReader): StagedNode {
 
 function readContent(reader: FieldReader): StagedContent {
   const node = readNode(reader);
+  const isWithin = reader.flag('within');
   const mtimeNs = reader.i64('mtime');
+  const ctimeNs = reader.i64('ctime');
   const list = BlockList.from(reader.bytes('block list', reader.u32('block list size')));
   const fresh: Run[] = [];
   for (let i = reader.u32('run count'); i > 0; i--) {
     fresh.push({ from: reader.u32('run from'), count: reader.u32('run count') });
   }
-  return { ...node, mtimeNs, list, fresh };
+  return { ...node, isWithin, mtimeNs, ctimeNs, list, fresh };
 }
