@@ -17,6 +17,11 @@ export function onEachFileSystem(
   );
 }
 
+/** An empty folder on the disk of the project, removed after the test. */
+export function makeDiskFolder(t: Test): string {
+  return makeFolder(t, diskFolder());
+}
+
 /** An empty folder in `parent`, removed after the test whatever its names, modes and depth. */
 export function makeFolder(t: Test, parent: string): string {
   const folder = fs.mkdtempSync(join(parent, 'replica-test-'));
