@@ -21,6 +21,7 @@ import type { ReadMethods } from './read-worker.ts';
 import type { ScanMethods } from './scan-worker.ts';
 import { scopePath } from './scanner.ts';
 import { Transfer } from './transfer.ts';
+import { delay, onAbort } from './waiting.ts';
 
 export interface SenderOptions {
   /** Path of the source, as the user gave it. */
@@ -167,14 +168,20 @@ export class Sender {
     let refusals = 0;
     for (let attempt = 0; !signal.aborted; attempt++) {
       try {
-        const connection = await this.#options.connect(signal);
+        // A stop ends connecting and agreeing at once; after that the commit under way is finished.
+        const untilAgreed = new AbortController();
+        const stopping = onAbort(signal, () => untilAgreed.abort());
+        const connection = await this.#options.connect(untilAgreed.signal).finally(stopping.forget);
+        const closing = onAbort(signal, () => void connection.close());
         try {
           const isDone = await this.#session(connection, () => {
+            closing.forget();
             attempt = 0;
             refusals = 0;
           });
           if (isDone) return;
         } finally {
+          closing.forget();
           await connection.close();
         }
         if (this.#isSynced) doubts = 0;
@@ -237,17 +244,24 @@ export class Sender {
       events: this.#events,
       watermark: welcome.watermark,
     });
+    const stopped = onAbort(this.#options.signal, () => {});
     try {
       const broken = this.#receive(messages, transfer);
       const sending = transfer.run();
       const ticking = this.#ticks(transfer);
       // Each fails the session; what is still running ends with the connection.
       for (const task of [broken, sending, ticking]) task.catch(() => {});
-      const isDone = await Promise.race([ticking, broken, sending.then(() => ticking)]);
-      transfer.stop();
-      await Promise.race([sending, broken, delay(stopMs)]);
+      // A sweep or a read may hang in the file system: a stop waits for neither.
+      const interrupted = stopped.done.then(() => {
+        this.#outcome = { ...this.#outcome, interrupted: true };
+        return true;
+      });
+      const tasks = [ticking, broken, sending.then(() => ticking), interrupted];
+      const isDone = await Promise.race(tasks);
+      await Promise.race([transfer.stop(), broken, delay(stopMs)]);
       return isDone;
     } finally {
+      stopped.forget();
       transfer.end();
     }
   }
@@ -292,14 +306,9 @@ export class Sender {
   }
 
   async #untilIdle(transfer: Transfer): Promise<void> {
-    const { signal } = this.#options;
-    let onAbort = (): void => {};
-    const aborted = new Promise<void>(resolve => {
-      onAbort = resolve;
-      signal.addEventListener('abort', onAbort);
-    });
-    await Promise.race([transfer.idle(), aborted]);
-    signal.removeEventListener('abort', onAbort);
+    const aborted = onAbort(this.#options.signal, () => {});
+    await Promise.race([transfer.idle(), aborted.done]);
+    aborted.forget();
   }
 
   #finishOnce(transfer: Transfer, summary: SweepSummary): boolean {
@@ -393,18 +402,4 @@ function isDoubtful({ doubtedAtMs, outstanding }: Transfer): boolean {
 
 function newWorker(file: string): Worker {
   return new Worker(new URL(file, import.meta.url), { execArgv: [] });
-}
-
-/** Resolves after `ms`, or at once when the signal is aborted. */
-function delay(ms: number, signal?: AbortSignal): Promise<void> {
-  return new Promise(resolve => {
-    if (signal?.aborted === true) return resolve();
-    const end = (): void => {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', end);
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    signal?.addEventListener('abort', end, { once: true });
-  });
 }

@@ -102,6 +102,7 @@ export class Transfer {
   #nextCommit: bigint;
   /** Changes taken from the scanner and not settled. */
   #outstanding = 0;
+  #settlingCount = 0;
   #isStopping = false;
   #isOver = false;
   #doubtedAtMs: number | undefined;
@@ -153,10 +154,13 @@ export class Transfer {
     this.#wake();
   }
 
-  /** Lets what is under way become durable, then ends `run`. */
-  stop(): void {
+  /** Ends `run` soon; resolves when the commits under way are durable and noted. */
+  async stop(): Promise<void> {
     this.#isStopping = true;
     this.#wake();
+    while ((this.#commits.size > 0 || this.#settlingCount > 0) && !this.#isOver) {
+      await this.#woken();
+    }
   }
 
   /** The session is over: nothing is sent, read or taken any more. The scan finds the rest again. */
@@ -251,7 +255,9 @@ export class Transfer {
   ): Promise<void> {
     const packed = packConfirmations(confirmations);
     const outcome = { confirmations: packed, reversals };
+    this.#settlingCount++;
     await this.#options.scanner.call('settle', outcome, [packed.buffer]);
+    this.#settlingCount--;
     this.#outstanding -= confirmations.length + reversals.length;
     this.#wake();
   }
