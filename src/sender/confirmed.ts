@@ -30,7 +30,8 @@ export class ConfirmedLayer {
   #digest: Buffer = Buffer.alloc(digestSize);
   #nextId = 2;
   #mentioned = new Set<NodeId>();
-  #adopted = new Set<NodeId>();
+  /** Link counts of directories that are being adopted: only this side knows mount points. */
+  #linkCounts = new Map<NodeId, number>();
   entryCount = 0;
 
   constructor(store: SnapshotStore) {
@@ -57,7 +58,7 @@ export class ConfirmedLayer {
     this.#secret = receiver.secret;
     this.#nextId = Math.max(this.#nextId, receiver.nextId);
     this.#mentioned.clear();
-    this.#adopted.clear();
+    this.#linkCounts.clear();
     return this.#digest.equals(receiver.digest);
   }
 
@@ -81,7 +82,12 @@ export class ConfirmedLayer {
   /** Takes over the receiver's entries of the directories `ids` (all of them must be asked for). */
   beginAdopt(ids: readonly NodeId[]): void {
     this.#store.transaction(() => {
-      for (const id of ids) this.#store.dropListing(id);
+      for (const id of ids) {
+        for (const { entry, nlink } of this.#store.listing(id)) {
+          if (entry.kind === 'directory') this.#linkCounts.set(entry.id, nlink);
+        }
+        this.#store.dropListing(id);
+      }
     });
   }
 
@@ -93,7 +99,7 @@ export class ConfirmedLayer {
     };
     this.#store.transaction(() => {
       for (const { parent, name, entry } of entries) {
-        let nlink = 1;
+        let nlink = entry.kind === 'directory' ? (this.#linkCounts.get(entry.id) ?? 0) : 1;
         const { ino, birthtimeNs } = entry.stamp;
         if (entry.kind === 'file' && ino !== 0n) {
           const twin = this.#store.placeOfInode(ino, birthtimeNs);
@@ -113,6 +119,7 @@ export class ConfirmedLayer {
 
   /** Counts everything anew; false when the layer still is not what the receiver holds. */
   finish(digest: Buffer): boolean {
+    this.#linkCounts.clear();
     const total = Buffer.alloc(digestSize);
     let count = 0;
     for (const id of this.#store.directories()) {
@@ -302,6 +309,13 @@ export class ConfirmedLayer {
       this.#drop(child);
     }
     this.#store.dropDirectory(entry.id);
+  }
+
+  /** The same entries, with link counts that were not known. */
+  setLinkCounts(parent: NodeId, entries: readonly Known[]): void {
+    this.#store.transaction(() => {
+      this.#store.update(parent, new Map(entries.map(known => [known.name, known])));
+    });
   }
 
   /** The receiver does not have these names: neither does the layer any more. */

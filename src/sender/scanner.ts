@@ -345,12 +345,14 @@ export class Scanner {
       this.#problem(folder.path, 'ENAMETOOLONG', `deeper than ${depthMax} levels; skipped`);
       return [];
     }
-    const nlinks = new Map(seen.map(one => [one.name, one.nlink]));
+    const seenAs = new Map(seen.map(one => [one.name, one]));
+    this.#completeLinkCounts(folder.id, found, seenAs);
     return found
-      .filter(({ name, id }) => !this.#looksUnmounted(folder, name, id, nlinks.get(name)))
+      .filter(({ name, id }) => !this.#looksUnmounted(folder, id, seenAs.get(name)))
       .map(({ name, id }) => {
         const path = below(folder.path, name);
-        return { id, path, rules, depth, device: this.#deviceOf(folder, path, nlinks.get(name)) };
+        const device = this.#deviceOf(folder, path, seenAs.get(name)?.nlink);
+        return { id, path, rules, depth, device };
       });
   }
 
@@ -359,15 +361,33 @@ export class Scanner {
     return nlink === 2 ? (this.#statQuietly(path)?.dev ?? folder.device) : folder.device;
   }
 
+  /** What was taken over from the receiver does not say which directories are mount points. */
+  #completeLinkCounts(
+    parent: NodeId,
+    found: readonly { readonly name: Name }[],
+    seenAs: ReadonlyMap<Name, Seen>,
+  ): void {
+    const complete: Known[] = [];
+    for (const { name } of found) {
+      const known = this.#confirmed.find(parent, name);
+      const seen = seenAs.get(name);
+      if (known?.nlink !== 0 || seen === undefined || !isSameInode(known.entry, seen)) continue;
+      complete.push({ ...known, nlink: seen.nlink });
+    }
+    if (complete.length > 0) this.#confirmed.setLinkCounts(parent, complete);
+  }
+
   /**
    * A directory that was a mount point and is none now (or the other way round), and shows none of
-   * the names known in it: a file system is missing, not deleted.
+   * the names known in it: a file system is missing, not deleted. Where it is not known whether it
+   * was one, any other directory in its place counts.
    */
-  #looksUnmounted(folder: Folder, name: Name, id: NodeId, nlink: number | undefined): boolean {
-    const known = this.#observed.find(folder.id, name);
-    if (known === undefined || nlink === undefined || known.nlink === nlink) return false;
-    if (this.#accepted) return false;
-    const path = below(folder.path, name);
+  #looksUnmounted(folder: Folder, id: NodeId, seen: Seen | undefined): boolean {
+    if (seen === undefined || this.#accepted) return false;
+    const known = this.#observed.find(folder.id, seen.name);
+    if (known === undefined || known.nlink === seen.nlink) return false;
+    if (known.nlink === 0 && isSameInode(known.entry, seen)) return false;
+    const path = below(folder.path, seen.name);
     const listing = this.#list({ ...folder, path });
     if (listing === undefined) return true;
     const names = new Set(listing.seen.map(one => one.name));
@@ -529,12 +549,7 @@ export class Scanner {
     const path = below(folder.path, seen.name);
     const { entry: before } = known;
     const otherInode = !isSameInode(before, seen);
-    if (
-      seen.kind === 'directory' &&
-      this.#looksUnmounted(folder, seen.name, before.id, seen.nlink)
-    ) {
-      return;
-    }
+    if (seen.kind === 'directory' && this.#looksUnmounted(folder, before.id, seen)) return;
     if (otherInode && this.#movedHere(folder, seen) !== undefined) return;
     if (seen.kind === 'file') {
       const unstamped = before.stamp.ino === 0n && seen.nlink > 1;
