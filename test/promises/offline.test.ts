@@ -8,6 +8,7 @@ import { LivePair } from '../support/live-pair.ts';
 import { fillTree, mutate } from '../support/mutate.ts';
 import { seededRandom } from '../support/random.ts';
 import { Relay } from '../support/relay.ts';
+import { createTree, hardLink } from '../support/tree.ts';
 
 function mutateMany(root: string, random: () => number, count: number): void {
   for (let i = 0; i < count; ) if (mutate(root, random) !== undefined) i++;
@@ -42,6 +43,25 @@ t.test('edits made while push, receive or both were stopped arrive after the res
     (await pair.stop()).map(exit => exit?.code),
     [0, 0],
   );
+});
+
+t.test('a stopped push has finished the commit under way', async t => {
+  const pair = new LivePair({ folder: makeDiskFolder(t) });
+  t.teardown(() => pair.kill());
+  createTree(pair.source, { a: 'one', b: hardLink('a') });
+  await pair.start();
+  await pair.equal();
+  for (let round = 0; round < 5; round++) {
+    fs.writeFileSync(join(pair.source, 'a'), `round ${round}`);
+    await pair.equal();
+    t.equal((await pair.push?.stop())?.code, 0);
+    const push = pair.startPush();
+    await push.line(/connected to/);
+    t.notOk(
+      push.lines.some(line => /comparing with/.test(line)),
+      'nothing is in doubt afterwards',
+    );
+  }
 });
 
 /** Times and inodes of everything below `root`, to the nanosecond. */
