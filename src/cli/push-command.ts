@@ -8,7 +8,7 @@ import type { Key } from '../store/key-file.ts';
 import { checkApart, checkDestination, checkSource, realPathOf } from './checks.ts';
 import { closeInTime } from './close-in-time.ts';
 import { readDestinationSettings } from './destination-settings.ts';
-import type { ExitCode } from './exit-code.ts';
+import { ExitCode } from './exit-code.ts';
 import { KeyRing } from './keys.ts';
 import { outcomeExitCode, reportEvent } from './push-report.ts';
 import { ownFilesExclusions, readPushSettings, timeoutBounds } from './push-settings.ts';
@@ -16,10 +16,16 @@ import { ReplicaCommand, type Surroundings } from './replica-command.ts';
 import { type Settings, usage } from './settings.ts';
 import { sourceIdentity } from './source-identity.ts';
 import { isLoopbackHost, parseTarget, type Target } from './target.ts';
+import { untilStopped } from './until-stopped.ts';
 import { makePrivateFolder, senderStateFolder } from './user-folders.ts';
 
 /** One attempt to connect; the sender tries again for as long as it is told to. */
 const connectMsMax = 15_000;
+
+/** After a signal the sender has this long to finish its commit... */
+const stopMsMax = 15_000;
+/** ...and this long while its source does not answer. */
+const slowStopMs = 1000;
 
 /** A way to reach the receiver, as often as it takes. */
 interface Route {
@@ -118,12 +124,16 @@ export class PushCommand extends ReplicaCommand {
         log,
         signal,
       });
+      let isSlow = false;
+      const graceMs = (): number => (isSlow ? slowStopMs : stopMsMax);
       try {
-        for await (const event of sender.run()) {
+        for await (const event of untilStopped(sender.run(), signal, graceMs)) {
           reportEvent(event, { log, stdout });
+          if (event.kind === 'source') isSlow = event.state === 'slow';
           if (event.kind === 'end') return outcomeExitCode(event.outcome, own);
         }
-        throw new Error('the sender ended without an outcome');
+        if (!signal.aborted) throw new Error('the sender ended without an outcome');
+        return own.once ? ExitCode.Interrupted : ExitCode.Done;
       } finally {
         await closeInTime(() => sender.close(), log, this.context);
       }

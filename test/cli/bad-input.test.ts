@@ -1,28 +1,24 @@
 // What users get wrong, one row each, with the built command: one clear line, a documented code.
-import { spawnSync } from 'node:child_process';
 import {
   appendFileSync,
   chmodSync,
   existsSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
-  realpathSync,
   rmSync,
   truncateSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
 import net from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { command, hasFuse, isRoot, mountFuse, mountTmpfs } from '../support/mounts.ts';
 import { compareIndependently } from '../support/rsync.ts';
 import { CliProcess, type CliResult, runSpawned } from '../support/run-cli.ts';
 
 /** Not there yet. */
 const pending = { todo: 'the receiver does not yet rebuild its records from the tree' };
-const isRoot = process.geteuid?.() === 0;
 
 /** A home with a source of two files, whose times are whole microseconds. */
 function place(t: Test): string {
@@ -209,17 +205,16 @@ t.test(
   { skip: !isRoot && 'root mounts' },
   async t => {
     const home = place(t);
-    const target = mountPoint(t);
-    call('mount', '-t', 'tmpfs', '-o', 'size=8m', 'none', target);
+    const target = mountTmpfs(t, '8m');
     // An open database on it would keep the file system from becoming read-only.
     const address = await receiving(t, home, target, '--state', 'receiver-state');
     const push = start(t, home, 'push', 'src', address);
     await push.until(one => one.stderr.includes('in sync'));
-    call('mount', '-o', 'remount,ro', target);
+    command('mount', '-o', 'remount,ro', target);
     writeFileSync(join(home, 'src/new'), 'x');
     await push.until(one => /EROFS|read-only/i.test(one.stderr));
     t.notOk(existsSync(join(target, 'new')));
-    call('mount', '-o', 'remount,rw', target);
+    command('mount', '-o', 'remount,rw', target);
     await push.until(() => existsSync(join(target, 'new')));
   },
 );
@@ -229,8 +224,7 @@ t.test(
   { skip: !isRoot && 'root mounts' },
   async t => {
     const home = place(t);
-    const target = mountPoint(t);
-    call('mount', '-t', 'tmpfs', '-o', 'size=8m', 'none', target);
+    const target = mountTmpfs(t, '8m');
     const address = await receiving(t, home, target);
     const push = start(t, home, 'push', 'src', address);
     await push.until(one => one.stderr.includes('in sync'));
@@ -273,13 +267,7 @@ t.test(
   { skip: !hasFuse() && 'needs root and fuse2fs' },
   async t => {
     const home = place(t);
-    const target = mountPoint(t);
-    const image = join(home, 'image');
-    writeFileSync(image, '');
-    truncateSync(image, 16 * 1024 * 1024);
-    call('mkfs.ext4', '-q', '-F', image);
-    call('fuse2fs', image, target);
-    rmSync(join(target, 'lost+found'), { recursive: true });
+    const { folder: target } = await mountFuse(t);
     const result = await run(home, 'receive', target, '--port', '0');
     refused(t, result, 3, /network file system.*--state/);
     const address = await receiving(t, home, target, '--state', 'receiver-state');
@@ -304,26 +292,4 @@ function garble(path: string): void {
 function cut(path: string): void {
   truncateSync(path, 5000);
   appendFileSync(path, 'x');
-}
-
-/**
- * A folder for mounting on, beside t.testdir(), which would be removed before it is unmounted.
- * Unmounted after the processes that use it were stopped: teardown runs in reverse order.
- */
-function mountPoint(t: Test): string {
-  const point = realpathSync(mkdtempSync(join(tmpdir(), 'replica-mount-')));
-  t.teardown(() => {
-    call('umount', '-l', point);
-    rmSync(point, { recursive: true });
-  });
-  return point;
-}
-
-function call(command: string, ...argv: string[]): void {
-  const { status, stderr } = spawnSync(command, argv, { encoding: 'utf8' });
-  if (status !== 0) throw new Error(`${command} ${argv.join(' ')}: ${stderr}`);
-}
-
-function hasFuse(): boolean {
-  return isRoot && existsSync('/dev/fuse') && spawnSync('fuse2fs', ['-V']).error === undefined;
 }

@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { hasFuse, mountFuse } from '../support/mounts.ts';
 import { compareByDiff } from '../support/rsync.ts';
 import { CliProcess, type CliResult, runSpawned } from '../support/run-cli.ts';
 
@@ -164,3 +165,25 @@ t.test('the end of a command does not wait for timers', async t => {
   await push.result();
   t.ok(performance.now() - startedMs < 1500, 'it ends within the time of a closing store');
 });
+
+t.test(
+  'a source that hangs is reported, deletes nothing, and does not hold up the end',
+  { skip: !hasFuse() && 'needs root and fuse2fs' },
+  async t => {
+    const stage = new Stage(t);
+    const { folder, hang } = await mountFuse(t);
+    for (let i = 0; i < 20; i++) writeFileSync(join(folder, `file-${i}`), `${i}`);
+    const push = stage.start('push', folder, './dst');
+    await push.until(one => one.stderr.includes('in sync'));
+    hang(true);
+    await push.until(one => /the source is slow: no answer from the file system/.test(one.stderr));
+    t.equal(readdirSync(stage.at('dst')).length, 21);
+    const stoppedMs = performance.now();
+    await push.stop();
+    t.ok(performance.now() - stoppedMs < 8000);
+    t.equal(push.child.signalCode, 'SIGKILL', 'the documented last resort');
+    hang(false);
+    t.equal((await stage.run('push', folder, './dst', '--once')).code, 0);
+    t.same(await compareByDiff(folder, stage.at('dst')), []);
+  },
+);
