@@ -3,6 +3,9 @@
 import type { MessagePort, Transferable, Worker } from 'node:worker_threads';
 import { type ErrorCode, ReplicaError } from '../errors.ts';
 
+/** Tells a worker to end when it has answered what it was asked. */
+const closing = 'close';
+
 interface CallMessage {
   readonly id: number;
   readonly method: string;
@@ -97,9 +100,11 @@ export class WorkerCalls<M extends Methods> {
     const late = new Promise<boolean>(resolve => {
       timer = setTimeout(resolve, waitMs, false);
     });
-    const ended = this.#worker.terminate().then(() => true);
+    const ended = new Promise<boolean>(resolve => this.#worker.once('exit', () => resolve(true)));
+    this.#worker.postMessage(closing);
     const result = await Promise.race([ended, late]);
     clearTimeout(timer);
+    if (!result) void this.#worker.terminate();
     return result;
   }
 }
@@ -107,8 +112,8 @@ export class WorkerCalls<M extends Methods> {
 /** Answers calls in a worker, one at a time and in order. */
 export function serveCalls(port: MessagePort, methods: Methods): void {
   let last: Promise<void> = Promise.resolve();
-  port.on('message', (call: CallMessage) => {
-    last = last.then(() => answer(port, methods, call));
+  port.on('message', (call: CallMessage | typeof closing) => {
+    last = last.then(() => (call === closing ? port.close() : answer(port, methods, call)));
   });
 }
 

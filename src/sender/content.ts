@@ -33,7 +33,7 @@ export interface FileHead {
 export interface PackedContent {
   readonly files: readonly FileHead[];
   readonly pieces: Uint8Array;
-  readonly data: Uint8Array;
+  readonly data: Uint8Array<ArrayBuffer>;
   readonly lists: Uint8Array;
   readonly checks: Uint8Array;
 }
@@ -51,13 +51,18 @@ export interface FileContent {
   readonly blocks: Basis;
 }
 
+/** Data buffers come back for reuse: of at least this size, they fit the next batch as well. */
+const dataSizeMin = 1024 * 1024;
+
 /** A growing buffer whose contents can be moved to another thread. */
 class Pool {
   #bytes: Buffer;
   size = 0;
 
-  constructor(sizeMin: number) {
-    this.#bytes = Buffer.allocUnsafeSlow(sizeMin);
+  /** `spare`: memory to use if it is large enough. */
+  constructor(sizeMin: number, spare?: ArrayBuffer) {
+    const isEnough = spare !== undefined && spare.byteLength >= sizeMin;
+    this.#bytes = isEnough ? Buffer.from(spare) : Buffer.allocUnsafeSlow(sizeMin);
   }
 
   /** `size` more bytes to be written; valid until the next call. */
@@ -92,8 +97,8 @@ export class ContentPacker {
   #pieceCount = 0;
   #mark = { pieces: 0, data: 0 };
 
-  constructor(dataSizeHint: number) {
-    this.#data = new Pool(Math.max(dataSizeHint, 4096));
+  constructor(dataSizeHint: number, spare?: ArrayBuffer) {
+    this.#data = new Pool(Math.max(dataSizeHint, dataSizeMin), spare);
   }
 
   get dataSize(): number {

@@ -39,9 +39,9 @@ class Reader {
   }
 
   /** Whole files, each at most a few MiB. */
-  read(requests: readonly ReadRequest[]): Moved<PackedContent> {
+  read(requests: readonly ReadRequest[], spare: ArrayBuffer | undefined): Moved<PackedContent> {
     const hint = requests.reduce((sum, one) => sum + one.expected.size, 0);
-    const packer = new ContentPacker(hint);
+    const packer = new ContentPacker(hint, spare);
     for (const request of requests) this.#readOne(request, packer);
     const { content, transfer } = packer.finish();
     return new Moved(content, transfer);
@@ -84,10 +84,10 @@ class Reader {
   }
 
   /** The next part of the large file; `last` on the part that ends it. */
-  part(): Moved<PackedContent & { last: boolean }> {
+  part(spare: ArrayBuffer | undefined): Moved<PackedContent & { last: boolean }> {
     const file = this.#file;
     if (file === undefined) throw new Error('no file is open');
-    const packer = new ContentPacker(partSize + matcherBufferSize);
+    const packer = new ContentPacker(partSize + matcherBufferSize, spare);
     const head = { readMs: this.#readMs };
     let last = false;
     try {
@@ -154,13 +154,16 @@ const methods = {
     reader?.close();
     reader = new Reader(options);
   },
-  read: (requests: Packed): Moved<PackedContent> => opened().read(unpackRequests(requests)),
+  /** `spare`: a data buffer of an earlier answer that is done with. */
+  read: (asked: { requests: Packed; spare: ArrayBuffer | undefined }): Moved<PackedContent> =>
+    opened().read(unpackRequests(asked.requests), asked.spare),
   open(requests: Packed): { status: ReadStatus; code: string } {
     const [request] = unpackRequests(requests);
     if (request === undefined) throw new Error('no file to open');
     return opened().open(request);
   },
-  part: (_: undefined): Moved<PackedContent & { last: boolean }> => opened().part(),
+  part: (spare: ArrayBuffer | undefined): Moved<PackedContent & { last: boolean }> =>
+    opened().part(spare),
   abandon: (_: undefined): void => opened().close(),
 };
 export type ReadMethods = typeof methods;

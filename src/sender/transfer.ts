@@ -54,6 +54,7 @@ const batchBytesMax = 4 * 1024 * 1024;
 const batchesAheadMax = 3;
 /** Parts of a large file offered ahead of the one being sent. */
 const partsAheadMax = 4;
+const sparesMax = 4;
 /** Remembered departures: more than changes are queued, since queued changes may count on them. */
 const departuresMax = 2 * queuedChangesMax;
 /** What is remembered of an item until it is durable: not its content. */
@@ -99,6 +100,8 @@ export class Transfer {
   readonly #commits = new Map<bigint, Commit>();
   /** Large files whose content is staged, to be committed by the lane of commits. */
   readonly #ready: { item: Item; sent: Sent }[] = [];
+  /** Data buffers of contents that are sent: without reuse they wait for the collector. */
+  readonly #spares: ArrayBuffer[] = [];
   #nextCommit: bigint;
   /** Changes taken from the scanner and not settled. */
   #outstanding = 0;
@@ -299,8 +302,10 @@ export class Transfer {
   async #read(changes: readonly Change[]): Promise<Batch> {
     const files = changes.filter(change => change.kind === 'file');
     const contents = new Map<Change, FileContent>();
+    let data = new ArrayBuffer(0);
     if (files.length > 0) {
       const packed = await this.#readAll(files);
+      data = packed.data.buffer;
       let i = 0;
       for (const content of unpackContent(packed)) {
         const file = files[i++];
@@ -311,12 +316,19 @@ export class Transfer {
     for (const [change, content] of contents) {
       if (!this.#isRaw(change)) offered.push(...content.pieces);
     }
-    return { changes, contents, needed: await this.#offers.ask(offered) };
+    return { changes, contents, data, needed: await this.#offers.ask(offered) };
+  }
+
+  /** Nothing refers to the data any more: the next read may use its memory. */
+  #reuse(data: ArrayBuffer): void {
+    if (data.byteLength > 0 && this.#spares.length < sparesMax) this.#spares.push(data);
   }
 
   #readAll(files: readonly FileChange[]): Promise<PackedContent> {
     const requests = packRequests(files.map(requestOf));
-    return this.#options.reader.call('read', requests, [requests.buffer]);
+    const spare = this.#spares.pop();
+    const transfer = spare === undefined ? [requests.buffer] : [requests.buffer, spare];
+    return this.#options.reader.call('read', { requests, spare }, transfer);
   }
 
   #isRaw(change: Change): boolean {
@@ -342,6 +354,7 @@ export class Transfer {
     }
     if (reversals.length > 0) await this.#settle([], reversals);
     if (items.length > 0) await this.#commit(items, sent);
+    this.#reuse(batch.data);
   }
 
   /** undefined: it builds on a file that was not sent. */
@@ -528,6 +541,7 @@ export class Transfer {
       isSame &&= pieces.every(piece => piece.kind !== 'data' && piece.kind !== 'block');
       countPieces(pieces, change, sent);
       await this.#stages.send(stage, pieces);
+      this.#reuse(part.data);
       if (!part.isLast) continue;
       if (isSame && isSameList(change, part.content)) {
         await this.#stages.abort(stage);
@@ -548,12 +562,14 @@ export class Transfer {
   /** Reads the next part; its blocks are offered at once, the answer comes while others are sent. */
   async #part(change: FileChange): Promise<Part> {
     this.assertOpen();
-    const packed = await this.#options.reader.call('part', undefined);
+    const spare = this.#spares.pop();
+    const transfer = spare === undefined ? [] : [spare];
+    const packed = await this.#options.reader.call('part', spare, transfer);
     const [content] = unpackContent(packed);
     assert(content !== undefined);
     const needed = this.#offers.ask(this.#isRaw(change) ? [] : content.pieces);
     needed.catch(() => {}); // Reported where it is awaited.
-    return { content, isLast: packed.last, needed };
+    return { content, data: packed.data.buffer, isLast: packed.last, needed };
   }
 
   async #abandon(change: FileChange, head: FileHead): Promise<void> {
@@ -579,11 +595,13 @@ export class Transfer {
 interface Batch {
   readonly changes: readonly Change[];
   readonly contents: ReadonlyMap<Change, FileContent>;
+  readonly data: ArrayBuffer;
   readonly needed: ReadonlySet<ReadPiece>;
 }
 
 interface Part {
   readonly content: FileContent;
+  readonly data: ArrayBuffer;
   readonly isLast: boolean;
   readonly needed: Promise<ReadonlySet<ReadPiece>>;
 }
