@@ -12,7 +12,6 @@
 //   cannot be told from that counts as done, and `verify` forgets what then is not there.
 import assert from 'node:assert/strict';
 import type { BigIntStats } from 'node:fs';
-import { systemCode } from '../errors.ts';
 import { type Entry, type NodeId, rootId } from '../snapshot/entry.ts';
 import { type Name, toName } from '../snapshot/name.ts';
 import type { Changes } from '../store/changes.ts';
@@ -90,21 +89,8 @@ export class Applier {
     return { rejections, lost: this.#aside.lost };
   }
 
-  /** Sets the attributes of the directories touched; returns what has to be flushed. */
-  settle(): ReturnType<TreeView['settle']> {
-    return this.#tree.settle();
-  }
-
-  /** Opens a file for flushing; undefined if it is not there. */
-  openFile({ parent, name }: Place): number | undefined {
-    const resolution = this.#tree.resolve(parent);
-    if (resolution.kind !== 'open') return undefined;
-    try {
-      return resolution.directory.openRead(name);
-    } catch (error) {
-      if (systemCode(error) === undefined) throw error;
-      return undefined;
-    }
+  get tree(): TreeView {
+    return this.#tree;
   }
 
   /** After a replay: empties limbo and forgets what is not as the steps should have left it. */

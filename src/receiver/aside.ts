@@ -290,18 +290,27 @@ export class Aside {
 
   /** The name is not as recorded: what is there is kept, the record forgotten, the step over. */
   lose(place: OpenPlace, present: BigIntStats | undefined): never {
+    const path = this.#tree.path(place.parent, place.name);
+    this.putAside(place, present);
+    throw new Rejection('gone', `${path}: it had drifted`);
+  }
+
+  /** Keeps what is at a name that is not as recorded, or not recorded at all, and forgets it. */
+  putAside(place: OpenPlace, present: BigIntStats | undefined): void {
     const { parent, name } = place;
     const current = this.#changes.entry(parent, name);
-    const path = this.#tree.path(parent, name);
-    if (!current) throw new Rejection('gone', `${path}: nothing is recorded of it`);
     if (present) {
       this.#tree.touch(parent);
       this.#displaceDrift({ ...place, present, stays: false }, current).record();
-    } else {
+    } else if (current) {
       this.#recordMissing(place, current);
     }
-    this.#lost.push({ parent, name, id: current.id });
-    throw new Rejection('gone', `${path}: it had drifted`);
+    if (current) this.#lost.push({ parent, name, id: current.id });
+  }
+
+  /** A directory is recorded that is not there, and neither is its name. */
+  forgetMissing(id: NodeId): void {
+    this.#forgetDirectory(id);
   }
 
   #recordMissing(place: Place, current: Entry): void {
@@ -360,7 +369,11 @@ export class Aside {
   }
 
   #keptName(count: number, name: Name): Name {
-    return keptName(`${this.#commit}.${this.#step?.index ?? 0}.${count}`, name);
+    // Outside of commits every name has a number of its own.
+    const number = this.#step
+      ? `${this.#commit}.${this.#step.index}.${count}`
+      : `drift${this.#changes.nextKept()}`;
+    return keptName(number, name);
   }
 
   /** Undo, or undefined if there can be no hard link and the name stays. */

@@ -22,6 +22,7 @@ import type { Flush } from './flush.ts';
 import type { Folders } from './folders.ts';
 import { forgetOrphans } from './orphans.ts';
 import { encodeSteps, type Step } from './steps.ts';
+import type { TreeView } from './tree-view.ts';
 
 export interface StagedCommit {
   readonly commit: bigint;
@@ -171,7 +172,7 @@ export class Committer {
         changes.endIntent(commit);
         await turn();
       }
-      await flushTree(applier, flush);
+      await flushTree(applier.tree, flush);
       onStep?.('applied');
       return applied;
     } finally {
@@ -192,12 +193,12 @@ export class Committer {
 }
 
 /** Sets the attributes of the directories touched and makes all changes to the tree durable. */
-export async function flushTree(applier: Applier, flush: Flush): Promise<void> {
-  const { directories, files } = applier.settle();
+export async function flushTree(tree: TreeView, flush: Flush): Promise<void> {
+  const { directories, files } = tree.settle();
   const fds: number[] = [];
   try {
     for (const place of files) {
-      const fd = applier.openFile(place);
+      const fd = tree.openFile(place);
       if (fd !== undefined) fds.push(fd);
     }
     await flush.tree(directories, fds);

@@ -14,6 +14,10 @@ const batchMax = 2048;
 /** Returns when no names are left below directories that are not in the tree. */
 export async function forgetOrphans(store: ReplicaStore): Promise<void> {
   for (let orphan = store.orphan(); orphan; orphan = store.orphan()) {
+    if (orphan.kind === 'purged') {
+      await forgetKeptBelow(store, orphan.id);
+      continue;
+    }
     const changes = new Changes(store);
     const rows = store.names(orphan.id, { limit: batchMax });
     let bytes = 0;
@@ -37,6 +41,25 @@ function forgetName(changes: Changes, { parent, name, bytes }: NameRow, kind: Or
   const record = { kind: entry.kind, id, version, drift: false, timeMs: 0, bytes: 0 };
   changes.setKept(parent, name, record);
   return entry.size;
+}
+
+async function forgetKeptBelow(store: ReplicaStore, parent: NodeId): Promise<void> {
+  const changes = new Changes(store);
+  const rows = store.keptBelow(parent, { limit: batchMax });
+  for (const { name, record } of rows) {
+    changes.setKept(parent, name, undefined);
+    if (record.id === 0) continue;
+    if (record.kind === 'file') {
+      removePlace(changes, { id: record.id, version: record.version }, { parent, name });
+      continue;
+    }
+    const directory = changes.directory(record.id);
+    if (directory?.parent !== parent || directory.name !== name) continue;
+    changes.setDirectory(record.id, undefined);
+    changes.setOrphan(record.id, 'purged');
+  }
+  if (rows.length < batchMax) changes.setOrphan(parent, undefined);
+  await store.write(changes.rows(), changes.head);
 }
 
 /** Adds to the size of the kept directory that `id` is, or is below of. */

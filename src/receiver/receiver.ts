@@ -15,6 +15,7 @@ import {
   protocolMajor,
   protocolMinor,
 } from '../wire/messages.ts';
+import { Caretaker, type CaretakerPauses, caretakerPauses } from './caretaker.ts';
 import { Committer } from './commit.ts';
 import { Exclusive } from './exclusive.ts';
 import { failureOf, sessionError } from './failure.ts';
@@ -44,6 +45,7 @@ export interface ReceiverOptions {
   readonly onStep?: ((label: string) => void) | undefined;
   readonly nowMs?: (() => number) | undefined;
   readonly openRoot?: ((path: string) => ConfinedDirectory) | undefined;
+  readonly pauses?: CaretakerPauses | undefined;
 }
 
 interface Live {
@@ -51,6 +53,7 @@ interface Live {
   readonly connection: Connection;
   /** Resolves when its session is over. */
   readonly ended: Promise<void>;
+  session?: Session;
 }
 
 /** Everything that belongs to an open destination. */
@@ -71,6 +74,7 @@ export class Receiver {
   readonly #connections = new Set<Connection>();
   readonly #nowMs: () => number;
   #committer: Committer;
+  #caretaker: Caretaker | undefined;
   #live: Live | undefined;
   #isClosed = false;
 
@@ -104,6 +108,7 @@ export class Receiver {
       store = await openStore({ folder, durable: isDurable, folders, log: options.log });
       const receiver = new Receiver(options, { folders, lock, store, flush });
       await receiver.#recover();
+      receiver.#caretaker = receiver.#newCaretaker();
       return receiver;
     } catch (error) {
       await store?.close();
@@ -123,7 +128,7 @@ export class Receiver {
 
   /** The number of entries found other than recorded, and kept, so far. */
   get driftCount(): number {
-    return this.#committer.driftCount;
+    return this.#committer.driftCount + (this.#caretaker?.driftCount ?? 0);
   }
 
   /**
@@ -152,6 +157,7 @@ export class Receiver {
     const failure = { code: 'shutdown', message: 'the receiver was stopped' } as const;
     await Promise.all([...this.#connections].map(connection => connection.close(failure)));
     await this.#live?.ended;
+    await this.#caretaker?.close();
     await this.#committer.idle();
     await this.#exclusive.run(async () => {});
     const { folders, lock, store } = this.#parts;
@@ -180,10 +186,10 @@ export class Receiver {
     const ended = new Promise<void>(settle => {
       resolve = settle;
     });
-    const live = { instanceId: hello.instanceId, connection, ended };
+    const live: Live = { instanceId: hello.instanceId, connection, ended };
     try {
-      const session = await this.#admission.run(() => this.#admit(hello, live));
-      if (session) await session.run(this.#until(messages, live));
+      await this.#admission.run(() => this.#admit(hello, live));
+      await live.session?.run(this.#until(messages, live));
     } finally {
       resolve();
       if (this.#live === live) this.#live = undefined;
@@ -191,7 +197,7 @@ export class Receiver {
   }
 
   /** Makes the sender the live one and welcomes it. */
-  async #admit(hello: Hello, live: Live): Promise<Session | undefined> {
+  async #admit(hello: Hello, live: Live): Promise<void> {
     const { store, folders, flush } = this.#parts;
     const { connection } = live;
     if (this.#isClosed) throw new ReplicaError('ERR_SOCKET', 'the receiver was stopped');
@@ -212,17 +218,17 @@ export class Receiver {
       const entryCount = BigInt(head.entryCount);
       const type = MessageType.Welcome;
       await connection.send({ type, epoch, watermark, digest, entryCount, nextId, secret });
+      const { specialBits } = this.#options;
+      live.session = new Session({
+        connection,
+        store,
+        folders,
+        committer: this.#committer,
+        flush,
+        specialBits,
+      });
     });
     this.#options.log.info({ peer: connection.peer, source: hello.label }, 'sender connected');
-    const { specialBits } = this.#options;
-    return new Session({
-      connection,
-      store,
-      folders,
-      committer: this.#committer,
-      flush,
-      specialBits,
-    });
   }
 
   async #checkSource(hello: Hello): Promise<void> {
@@ -282,6 +288,25 @@ export class Receiver {
       specialBits: this.#options.specialBits,
       nowMs: this.#nowMs,
       onStep: this.#options.onStep,
+    });
+  }
+
+  #newCaretaker(): Caretaker {
+    const { log, specialBits, keepMs, pauses } = this.#options;
+    return new Caretaker({
+      ...this.#parts,
+      exclusive: this.#exclusive,
+      log,
+      specialBits,
+      keepMs,
+      nowMs: this.#nowMs,
+      pauses: pauses ?? caretakerPauses,
+      isReady: () =>
+        !this.#isClosed &&
+        this.#committer.failure === undefined &&
+        this.#parts.store.source !== undefined,
+      onLost: entries => this.#live?.session?.sendLost(entries),
+      onFailure: error => log.error({ err: error }, 'looking after the destination failed'),
     });
   }
 

@@ -11,8 +11,12 @@ import { flushTree } from './commit.ts';
 import type { Alternative } from './directories.ts';
 import type { Flush } from './flush.ts';
 import type { Folders } from './folders.ts';
+import { forgetKept } from './kept.ts';
 import { forgetOrphans } from './orphans.ts';
 import { decodeSteps } from './steps.ts';
+
+/** Rows read at a time. */
+const rowsMax = 1024;
 
 export interface RecoverOptions {
   readonly folders: Folders;
@@ -71,7 +75,7 @@ async function rollForward(
       changes.endIntent(commit);
     }
     applier.verify();
-    await flushTree(applier, flush);
+    await flushTree(applier.tree, flush);
   } finally {
     applier.close();
   }
@@ -141,6 +145,15 @@ async function adoptKept({ folders, store, nowMs }: RecoverOptions): Promise<voi
     const bytes = stats ? Number(stats.blocks) * 512 : 0;
     const record = { id: 0, version: 0, drift: true, timeMs: nowMs(), bytes } as const;
     changes.setKept(keptParent, name, { kind: 'foreign', ...record });
+  }
+  let after: Name | undefined;
+  for (;;) {
+    const rows = store.keptBelow(keptParent, { after, limit: rowsMax });
+    for (const row of rows) {
+      after = row.name;
+      if (!names.has(row.name)) forgetKept(changes, row);
+    }
+    if (rows.length < rowsMax) break;
   }
   await store.write(changes.rows(), changes.head);
 }

@@ -1,6 +1,7 @@
 // The tree as it is, seen through its records: finds directories by id, compares what is at a name
 // with what is recorded of it, and sets attributes. Serves one group of commits.
 import type { BigIntStats } from 'node:fs';
+import { systemCode } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { type Entry, type NodeId, rootId } from '../snapshot/entry.ts';
 import { type Name, printable } from '../snapshot/name.ts';
@@ -183,6 +184,11 @@ export class TreeView {
 
   // Attributes
 
+  /** Is there anything for `settle`? */
+  get isTouched(): boolean {
+    return this.#touched.size + this.#changedFiles.length > 0;
+  }
+
   /** The directory's names change: it must be writable now, and gets its attributes back later. */
   touch(id: NodeId): void {
     if (this.#touched.has(id)) return;
@@ -253,6 +259,18 @@ export class TreeView {
     for (const { id, directory } of opened) this.#setDirectoryAttributes(id, directory);
     const directories = [kept, limbo, ...opened.map(one => one.directory)];
     return { directories: directories.map(one => one.retain()), files: this.#changedFiles };
+  }
+
+  /** Opens a file for flushing; undefined if it is not there, or not readable. */
+  openFile({ parent, name }: Place): number | undefined {
+    const resolution = this.resolve(parent);
+    if (resolution.kind !== 'open') return undefined;
+    try {
+      return resolution.directory.openRead(name);
+    } catch (error) {
+      if (systemCode(error) === undefined) throw error;
+      return undefined;
+    }
   }
 
   #setDirectoryAttributes(id: NodeId, directory: ConfinedDirectory): void {

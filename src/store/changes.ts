@@ -160,6 +160,14 @@ export class Changes {
     }
   }
 
+  /** Would writing it change anything but the head? */
+  get isEmpty(): boolean {
+    const maps = [this.#directories, this.#files, this.#hints, this.#kept, this.#orphans];
+    if (maps.some(map => map.size > 0) || this.#intentsDone.length > 0) return false;
+    for (const { isChanged } of this.#names.values()) if (isChanged) return false;
+    return true;
+  }
+
   get head(): Head {
     return {
       watermark: this.watermark,

@@ -54,7 +54,9 @@ export type OrphanKind =
   /** The directory is in kept content: what was below keeps its records there. */
   | 'kept'
   /** It is not there any more: what was below is forgotten. */
-  | 'lost';
+  | 'lost'
+  /** It was removed from kept content: what was below is forgotten there. */
+  | 'purged';
 
 export interface NameRow {
   readonly parent: ParentId;
@@ -247,10 +249,17 @@ export class ReplicaStore {
     }));
   }
 
+  /** The recorded directory with the smallest id above `id`, in the tree or kept. */
+  nextDirectory(id: number): NodeId | undefined {
+    const keys = this.database.tables.dirs.getKeys({ start: idKey(id + 1), limit: 1 });
+    for (const key of keys) return decodeIdKey(key);
+    return undefined;
+  }
+
   /** One directory whose names are still to be forgotten. */
   orphan(): { readonly id: NodeId; readonly kind: OrphanKind } | undefined {
     for (const { key, value } of this.database.tables.orphans.getRange({ limit: 1 })) {
-      return { id: decodeIdKey(key), kind: value[0] === orphanCodes.kept ? 'kept' : 'lost' };
+      return { id: decodeIdKey(key), kind: orphanKinds[value[0] ?? 0] ?? 'lost' };
     }
     return undefined;
   }
@@ -348,7 +357,8 @@ const metaKey = {
   instance: Buffer.from('instance'),
 };
 
-export const orphanCodes = { kept: 1, lost: 2 } as const;
+export const orphanCodes = { kept: 1, lost: 2, purged: 3 } as const;
+const orphanKinds: readonly (OrphanKind | undefined)[] = [undefined, 'kept', 'lost', 'purged'];
 
 export function commitKey(commit: bigint): Buffer {
   const key = Buffer.allocUnsafe(8);
