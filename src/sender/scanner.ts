@@ -450,19 +450,18 @@ export class Scanner {
       return 'linked';
     }
     const { entry: before } = known;
-    const sameContent =
-      seen.kind === 'directory' || (before.size === seen.size && before.mtimeNs === seen.mtimeNs);
-    if (seen.kind === 'file' && !isDisplaced && this.#isTaken(fromPath)) {
-      // Something else took the old name at once: it stays, whatever commits the two end up in.
-      if (!sameContent) return undefined;
-      const stays = { parent: from.parent, name: from.name, known: { ...known, nlink: 2 } };
-      this.#hardLink(folder, seen, known, [stays]);
-      return 'linked';
+    if (seen.kind === 'file') {
+      // What was half written under another name must not be shown under this one: new content
+      // comes first, from blocks the receiver has.
+      if (before.size !== seen.size || before.mtimeNs !== seen.mtimeNs) return undefined;
+      if (!isDisplaced && this.#isTaken(fromPath)) {
+        // Something else took the old name at once: it stays, whatever commits they end up in.
+        const stays = { parent: from.parent, name: from.name, known: { ...known, nlink: 2 } };
+        this.#hardLink(folder, seen, known, [stays]);
+        return 'linked';
+      }
     }
-    // An edited file moves as it was; its new content follows as a change of its own.
-    const entry = sameContent
-      ? entryOf(seen, { id: from.id, version: before.version, target: '' })
-      : before;
+    const entry = entryOf(seen, { id: from.id, version: before.version, target: '' });
     const moved: Known = { name: seen.name, entry, nlink: seen.nlink };
     const arrives = { parent: folder.id, name: seen.name, known: moved };
     const leaves = { parent: from.parent, name: from.name, known: undefined };
@@ -478,7 +477,6 @@ export class Scanner {
       name: seen.name,
       entry,
     });
-    if (!sameContent) this.#changed(folder, seen, moved);
     return 'kept';
   }
 

@@ -1,3 +1,4 @@
+import fs from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import type { Change } from '../../src/sender/change.ts';
@@ -120,6 +121,53 @@ t.test('a model fed with the changes of random programs equals the tree', async 
       );
     });
   }
+});
+
+/** A source with `old` in sync, changed by `change`; what the next sweep hands out. */
+function changesAfter(
+  t: TestContext,
+  name: string,
+  change: (path: (name: string) => string) => void,
+): string[] {
+  const { root, scanner } = openScanner(t, name);
+  const path = (name: string): string => join(root, name);
+  fs.mkdirSync(root);
+  fs.writeFileSync(path('old'), 'content of old');
+  transfer(scanner, new ModelReceiver(), sweep(scanner).changes, 1000);
+  change(path);
+  return sweep(scanner)
+    .changes.filter(change => change.kind !== 'attributes' && change.path !== '')
+    .filter(change => !(change.kind === 'file' && change.purpose === 'trust'))
+    .map(change => `${change.kind} ${change.path}`);
+}
+
+/** Whichever of the two the sweep comes to first. */
+for (const other of ['a-copy', 'z-copy']) {
+  t.test(`a name that something else takes at once never goes missing (${other})`, async t => {
+    const changes = changesAfter(t, other, path => {
+      fs.renameSync(path('old'), path(other));
+      fs.writeFileSync(path('old'), 'a newcomer');
+    });
+    t.notOk(
+      changes.some(change => change.startsWith('rename') || change.startsWith('remove')),
+      changes.join(', '),
+    );
+    t.ok(changes.includes('file old'), 'the newcomer');
+    t.ok(changes.includes(`hardlink ${other}`) || changes.includes(`file ${other}`));
+  });
+
+  t.test(`what was half written is not shown under its last name (${other})`, async t => {
+    const changes = changesAfter(t, other, path => {
+      fs.appendFileSync(path('old'), ' and the rest');
+      fs.renameSync(path('old'), path(other));
+    });
+    t.strictSame([...changes].sort(), [`file ${other}`, 'remove old']);
+  });
+}
+
+t.test('a rename alone is one operation', async t => {
+  const changes = changesAfter(t, 'plain', path => fs.renameSync(path('old'), path('new')));
+  t.strictSame(changes, ['rename new']);
 });
 
 function sortedTree(tree: ReadonlyMap<string, string>): [string, string][] {
