@@ -1,5 +1,6 @@
 import { chmodSync, existsSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import t from 'tap';
 import { KeyRing } from '../../src/cli/keys.ts';
 import { silentLog } from '../../src/log.ts';
@@ -73,6 +74,52 @@ t.test('pair refuses what is no pairing string, without repeating it', async t =
     t.notMatch(stderr, /hunter2|xxxx/);
   }
   t.notOk(existsSync(join(home, '.config/replica/paired')));
+});
+
+/** A terminal on which someone types. */
+class Keyboard extends Readable {
+  readonly isTTY = true;
+  readonly modes: boolean[] = [];
+
+  setRawMode(isRaw: boolean): void {
+    this.modes.push(isRaw);
+  }
+
+  override _read(): void {}
+}
+
+t.test('pair asks on a terminal without showing what is typed', async t => {
+  const key = formatPairing(createKey({}));
+  const rows: [string[], number, RegExp][] = [
+    [[key, '\r'], 0, /^pairing string of host:7375 \(not shown\): \n$/],
+    [[`x\x7f${key}`, '\n'], 0, /^pairing string/],
+    [[key.slice(0, 9), '\x03'], 1, /given up: nothing was stored/],
+    [['\x04'], 5, /what you pasted: not a pairing string/],
+  ];
+  for (const [typed, expected, message] of rows) {
+    const keyboard = new Keyboard();
+    for (const text of typed) keyboard.push(text);
+    const home = t.testdir();
+    const { code, stdout, stderr } = await runInProcess(['pair', 'host'], {
+      home,
+      stdin: keyboard,
+    });
+    t.equal(code, expected);
+    t.match(stderr, message);
+    t.notOk(`${stdout}${stderr}`.includes(key.slice(40)), 'no secret on the screen');
+    t.same(keyboard.modes, [true, false], 'the terminal is put right again');
+  }
+});
+
+t.test('pair ends when it is stopped', async t => {
+  const stop = new AbortController();
+  const asked = runInProcess(['pair', 'host'], {
+    home: t.testdir(),
+    stdin: new Keyboard(),
+    signal: stop.signal,
+  });
+  stop.abort();
+  t.match(await asked, { code: 1, stderr: /given up/ });
 });
 
 t.test('push looks for its key in the documented order', async t => {

@@ -17,7 +17,7 @@ export interface InProcessOptions {
   /** Home folder: keys, settings and state go below it. */
   readonly home: string;
   readonly env?: Record<string, string>;
-  readonly stdin?: string;
+  readonly stdin?: string | Readable;
   readonly cwd?: string;
   readonly signal?: AbortSignal;
   readonly programs?: Programs;
@@ -42,7 +42,7 @@ export async function runInProcess(
   const stderr = new TextSink();
   if (options.isTerminal) stderr.isTTY = true;
   const context: CliContext = {
-    stdin: Readable.from(options.stdin === undefined ? [] : [options.stdin]),
+    stdin: toStream(options.stdin),
     stdout,
     stderr,
     env: options.env ?? {},
@@ -59,6 +59,10 @@ export async function runInProcess(
     ? await runCli(argv, context, options.programs)
     : await runCli(argv, context);
   return { code, stdout: stdout.text, stderr: stderr.text };
+}
+
+function toStream(stdin: string | Readable = ''): Readable {
+  return typeof stdin === 'string' ? Readable.from([stdin]) : stdin;
 }
 
 export const mainFile = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
