@@ -344,6 +344,8 @@ export class Sender {
       for (const problem of slice.problems) this.#events.put({ kind: 'problem', problem });
       if (this.#options.dryRun) {
         for (const change of changes) {
+          // A second look at content is no operation.
+          if (change.kind === 'file' && change.purpose === 'trust') continue;
           this.#events.put({ kind: 'operation', text: itemize(change) });
         }
       } else transfer.enqueue(changes);
