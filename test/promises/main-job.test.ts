@@ -1,0 +1,27 @@
+// A slice of bench/soak/main-job.ts: real packages, with their links, some 3,000 files.
+import t from 'tap';
+import { makeDiskFolder } from '../support/folders.ts';
+import { runMainJob } from '../support/main-job.ts';
+
+t.test('packages replicate while they are removed, rewritten and installed', async t => {
+  await runMainJob({
+    packages: 'node_modules',
+    names: [
+      '.bin',
+      'lmdb',
+      'pino',
+      'pino-pretty',
+      'ignore',
+      'clipanion',
+      'typanion',
+      'assemblyscript',
+      'undici-types',
+      '@tapjs',
+    ],
+    folder: makeDiskFolder(t),
+    seed: 1,
+    limitMs: 30_000,
+    say: line => t.comment(line),
+  });
+  t.pass('both independent comparisons print nothing after each');
+});
