@@ -18,6 +18,8 @@ export interface CaretakerOptions extends KeptOptions, SweepOptions {
 export interface CaretakerPauses {
   /** Between slices of 5 ms: 1% of a core. */
   readonly sliceMs: number;
+  /** The same until the tree was looked at once: what changed while nobody looked is found soon. */
+  readonly firstSliceMs: number;
   /** Between the end of a sweep and the next. */
   readonly sweepMs: number;
   readonly cleanMs: number;
@@ -25,6 +27,7 @@ export interface CaretakerPauses {
 
 export const caretakerPauses: CaretakerPauses = {
   sliceMs: 500,
+  firstSliceMs: 5,
   sweepMs: 60_000,
   cleanMs: 5 * 60_000,
 };
@@ -35,6 +38,8 @@ export class Caretaker {
   readonly #stop = new AbortController();
   readonly #ended: Promise<unknown>;
   #driftCount = 0;
+  #sweepCount = 0;
+  #waiters: (() => void)[] = [];
 
   constructor(options: CaretakerOptions) {
     this.#options = options;
@@ -47,25 +52,52 @@ export class Caretaker {
     return this.#driftCount;
   }
 
+  /** Complete looks at the tree so far. */
+  get sweepCount(): number {
+    return this.#sweepCount;
+  }
+
+  /** Resolves when the tree was looked at once, but after `limitMs` at the latest. */
+  async firstSweep(limitMs: number): Promise<void> {
+    if (this.#sweepCount > 0 || this.#options.pauses.firstSliceMs > limitMs) return;
+    const ended = new AbortController();
+    const done = new Promise<void>(resolve => this.#waiters.push(resolve));
+    await Promise.race([done, sleep(limitMs, undefined, { signal: ended.signal }).catch(() => {})]);
+    ended.abort();
+  }
+
   async close(): Promise<void> {
     this.#stop.abort();
     await this.#ended;
   }
 
   async #keepSweeping(): Promise<void> {
-    const { pauses, exclusive, isReady, onLost } = this.#options;
-    let pauseMs = pauses.sliceMs;
+    const { pauses, exclusive, isReady } = this.#options;
+    let pauseMs = pauses.firstSliceMs;
     while (await this.#pause(pauseMs)) {
-      pauseMs = pauses.sliceMs;
-      if (!isReady()) continue;
-      const isDone = await this.#guard(async () => {
-        const swept = await exclusive.run(() => this.#sweep.slice());
-        this.#driftCount += swept.driftCount;
-        if (swept.lost.length > 0) onLost(swept.lost);
-        if (swept.isComplete) pauseMs = pauses.sweepMs;
-      });
-      if (!isDone) pauseMs = pauses.sweepMs;
+      const sweepCount = this.#sweepCount;
+      const isFine = await this.#guard(() => exclusive.run(() => this.#slice()));
+      if (!isFine || this.#sweepCount > sweepCount) pauseMs = pauses.sweepMs;
+      else pauseMs = sweepCount === 0 && isReady() ? pauses.firstSliceMs : pauses.sliceMs;
     }
+    this.#wake();
+  }
+
+  async #slice(): Promise<void> {
+    const { isReady, onLost } = this.#options;
+    if (!isReady()) return this.#wake();
+    const swept = await this.#sweep.slice();
+    this.#driftCount += swept.driftCount;
+    if (swept.lost.length > 0) onLost(swept.lost);
+    if (!swept.isComplete) return;
+    this.#sweepCount++;
+    this.#wake();
+  }
+
+  /** Nobody has to wait for the first sweep any longer. */
+  #wake(): void {
+    for (const wake of this.#waiters) wake();
+    this.#waiters = [];
   }
 
   async #keepCleaning(): Promise<void> {

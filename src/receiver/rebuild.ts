@@ -73,7 +73,8 @@ interface Found {
 
 class Scan {
   readonly #options: RebuildOptions;
-  readonly #matcher: ContentMatcher;
+  /** Made for the first file. */
+  #matcher: ContentMatcher | undefined;
   readonly #directories: Directories;
   #changes: Changes;
   #entryCount = 0;
@@ -86,12 +87,6 @@ class Scan {
 
   constructor(options: RebuildOptions) {
     this.#options = options;
-    this.#matcher = new ContentMatcher({
-      kernels: Kernels.load(),
-      secret: options.store.secret,
-      // Checks are of use to a sender only.
-      checkHash: new CheckHash(randomBytes(32)),
-    });
     this.#changes = new Changes(options.store);
     this.#directories = new Directories({
       folders: options.folders,
@@ -247,6 +242,7 @@ class Scan {
   }
 
   async #cut(fd: number): Promise<BlockList> {
+    this.#matcher ??= newMatcher(this.#options.store.secret);
     const matcher = this.#matcher;
     matcher.begin();
     for (;;) {
@@ -294,6 +290,12 @@ class Scan {
     const reason = typeof error === 'string' ? error : code;
     this.#options.log.warn({ path: printable(path), reason }, 'cannot be read');
   }
+}
+
+function newMatcher(secret: Buffer): ContentMatcher {
+  // Checks are of use to a sender only.
+  const checkHash = new CheckHash(randomBytes(32));
+  return new ContentMatcher({ kernels: Kernels.load(), secret, checkHash });
 }
 
 function entryOf(kind: Entry['kind'], id: NodeId, stats: BigIntStats): Entry {

@@ -56,6 +56,9 @@ interface Live {
   session?: Session;
 }
 
+/** What a sender waits for the first look at the tree, so that it hears of most drift at once. */
+const firstSweepMs = 1000;
+
 /** Everything that belongs to an open destination. */
 interface Parts {
   readonly folders: Folders;
@@ -129,6 +132,11 @@ export class Receiver {
   /** The number of entries found other than recorded, and kept, so far. */
   get driftCount(): number {
     return this.#committer.driftCount + (this.#caretaker?.driftCount ?? 0);
+  }
+
+  /** Complete looks at the tree so far. */
+  get sweepCount(): number {
+    return this.#caretaker?.sweepCount ?? 0;
   }
 
   /**
@@ -210,6 +218,7 @@ export class Receiver {
       await this.#exclusive.run(() => this.#recover());
       this.#committer = this.#newCommitter();
     }
+    await this.#caretaker?.firstSweep(firstSweepMs);
     // So that no task of ours changes the digest between here and the welcome.
     await this.#exclusive.run(async () => {
       connection.setPayloadLimit(payloadSizeMax);
@@ -306,13 +315,22 @@ export class Receiver {
         this.#committer.failure === undefined &&
         this.#parts.store.source !== undefined,
       onLost: entries => this.#live?.session?.sendLost(entries),
-      onFailure: error => log.error({ err: error }, 'looking after the destination failed'),
+      onFailure: error => this.#reportCare(error),
     });
   }
 
   async #recover(): Promise<void> {
     const { log, specialBits, onStep } = this.#options;
     await recover({ ...this.#parts, log, specialBits, onStep, nowMs: this.#nowMs });
+  }
+
+  #reportCare(error: unknown): void {
+    const { log } = this.#options;
+    const reason = sessionError(error);
+    const text = 'looking for drift and removing kept content failed';
+    if (reason instanceof ReplicaError)
+      log.warn({ code: reason.code }, `${text}: ${reason.message}`);
+    else log.error({ err: error }, text);
   }
 
   #report(connection: Connection, error: unknown): void {

@@ -7,8 +7,8 @@ import { collectingLog, listAll, openReceiver } from '../support/receivers.ts';
 import { treeText } from '../support/tree-text.ts';
 
 const never = 2 ** 31 - 1;
-const busy = { sliceMs: 1, sweepMs: 1, cleanMs: never };
-const idle = { sliceMs: never, sweepMs: never, cleanMs: never };
+const busy = { firstSliceMs: 1, sliceMs: 1, sweepMs: 1, cleanMs: never };
+const idle = { firstSliceMs: never, sliceMs: never, sweepMs: never, cleanMs: never };
 
 t.test('what others alter, remove or add is kept, forgotten and told', async t => {
   const root = t.testdir();

@@ -1,0 +1,92 @@
+// The look at one directory, in pieces: what a slice saw is looked at again by the next one.
+import fs, { type BigIntStats } from 'node:fs';
+import { blockId } from '../blocks/block-id.ts';
+import { systemCode } from '../errors.ts';
+import type { NodeId } from '../snapshot/entry.ts';
+import type { Name } from '../snapshot/name.ts';
+import { type FileRecord, sameLocalStamp, stampOf } from '../store/receiver-records.ts';
+import { readBytes } from '../tree/staged-file.ts';
+import type { SweepView } from './sweep-view.ts';
+
+/** Names of records read at a time. */
+const pageMax = 64;
+/** Blocks read at a time: 1 MiB at most. */
+const blocksPerPiece = 16;
+
+/** `view` is that of the slice under way. */
+export function* sweepDirectory(id: NodeId, view: () => SweepView): Generator<void, void> {
+  if (!view().open(id)) return;
+  yield* recordedNames(id, view);
+  for (const name of view().list(id)) {
+    view().checkFound(id, name);
+    yield;
+  }
+  view().checkAttributes(id);
+}
+
+function* recordedNames(id: NodeId, view: () => SweepView): Generator<void, void> {
+  let after: Name | undefined;
+  for (;;) {
+    const rows = view().options.store.names(id, { after, limit: pageMax });
+    for (const { name } of rows) {
+      if (view().check(id, name) === 'doubtful') yield* compareContent({ id, name }, view);
+      after = name;
+      yield;
+    }
+    if (rows.length < pageMax) return;
+  }
+}
+
+/** A file whose size is as recorded, but not its times: its content decides. */
+function* compareContent(
+  { id, name }: { readonly id: NodeId; readonly name: Name },
+  view: () => SweepView,
+): Generator<void, void> {
+  const first = view().lstat(id, name);
+  for (let block = 0; first; block += blocksPerPiece) {
+    const verdict = comparePart({ id, name, block }, view(), first);
+    if (verdict === 'other') view().displace(id, name);
+    if (verdict === 'same') view().restamp(id, name, first);
+    if (verdict !== 'more') return;
+    yield;
+  }
+}
+
+/** 'unknown': it changed meanwhile, or cannot be read; the next pass finds it again. */
+function comparePart(
+  { id, name, block }: { readonly id: NodeId; readonly name: Name; readonly block: number },
+  view: SweepView,
+  first: BigIntStats,
+): 'same' | 'other' | 'more' | 'unknown' {
+  const entry = view.changes.entry(id, name);
+  const record = entry?.kind === 'file' ? view.changes.file(entry.id, entry.version) : undefined;
+  const directory = view.open(id);
+  if (!record || !directory) return 'unknown';
+  let fd: number | undefined;
+  try {
+    fd = directory.openRead(name);
+    const now = stampOf(fs.fstatSync(fd, { bigint: true }));
+    if (!sameLocalStamp(now, stampOf(first))) return 'unknown';
+    return comparePiece(fd, block, record, view.options.store.secret);
+  } catch (error) {
+    if (systemCode(error) === undefined) throw error;
+    return 'unknown';
+  } finally {
+    if (fd !== undefined) fs.closeSync(fd);
+  }
+}
+
+function comparePiece(
+  fd: number,
+  from: number,
+  { list, stamp }: FileRecord,
+  secret: Buffer,
+): 'same' | 'other' | 'more' {
+  if (BigInt(list.byteCount) !== stamp.size) return 'other';
+  const end = Math.min(from + blocksPerPiece, list.count);
+  for (let block = from; block < end; block++) {
+    const bytes = readBytes(fd, list.offsetAt(block), list.sizeAt(block));
+    if (!blockId(secret, bytes).equals(list.idAt(block))) return 'other';
+  }
+  return end < list.count ? 'more' : 'same';
+}

@@ -1,0 +1,213 @@
+// One slice of the sweep: reads the tree without touching it, until something is found.
+import type { BigIntStats } from 'node:fs';
+import { systemCode } from '../errors.ts';
+import { type NodeId, rootId } from '../snapshot/entry.ts';
+import type { Name } from '../snapshot/name.ts';
+import { Changes } from '../store/changes.ts';
+import { keptParent } from '../store/receiver-records.ts';
+import type { ReplicaStore } from '../store/replica-store.ts';
+import type { ConfinedDirectory } from '../tree/confined-directory.ts';
+import type { Lost } from '../wire/messages.ts';
+import { Aside } from './aside.ts';
+import { flushTree } from './commit.ts';
+import { Directories } from './directories.ts';
+import type { Flush } from './flush.ts';
+import { fatalMessage } from './rejection.ts';
+import { type ApplyOptions, TreeView } from './tree-view.ts';
+
+export type SweepViewOptions = Omit<ApplyOptions, 'changes' | 'isReplay' | 'onStep'> & {
+  readonly store: ReplicaStore;
+  /** Directories whose file system does not hold the attributes they should have. */
+  readonly stubborn: Set<NodeId>;
+};
+
+const permissionBits = 0o7777n;
+const stubbornMax = 10_000;
+const rootPlace = { parent: keptParent, name: '' } as const;
+
+export class SweepView {
+  readonly options: SweepViewOptions;
+  readonly changes: Changes;
+  /** For looking: opens nothing up, unlike that of `#tree`. */
+  readonly #directories: Directories;
+  readonly #tree: TreeView;
+  readonly #aside: Aside;
+  readonly #corrected: NodeId[] = [];
+  /** Directories that get their attributes back anyway. */
+  readonly #displacedIn = new Set<NodeId>();
+
+  constructor(options: SweepViewOptions) {
+    this.options = options;
+    this.changes = new Changes(options.store);
+    const { folders } = options;
+    this.#directories = new Directories({ folders, lookUp: id => this.changes.directory(id) });
+    this.#tree = new TreeView({ ...options, changes: this.changes, isReplay: false });
+    this.#aside = new Aside(this.#tree);
+    this.#aside.begin(0n, []);
+  }
+
+  get driftCount(): number {
+    return this.#aside.driftCount;
+  }
+
+  /** Names that were forgotten, which the sender must hear of. */
+  get lost(): Lost['entries'] {
+    return this.#aside.lost;
+  }
+
+  /** A directory of the tree; undefined if it cannot be looked into. */
+  open(id: NodeId): ConfinedDirectory | undefined {
+    try {
+      const resolution = this.#directories.open(id);
+      if (resolution.kind === 'open') return resolution.isKept ? undefined : resolution.directory;
+      if (resolution.kind === 'drift' && !resolution.opened.isKept) {
+        const { name, opened } = resolution;
+        // Outside of kept content every parent is a node.
+        const parent = resolution.parent as NodeId;
+        const isNamed = this.changes.entry(parent, name)?.id === id;
+        if (isNamed) this.#displace(parent, name, opened.directory);
+        else this.#aside.forgetMissing(id);
+      }
+      return undefined;
+    } catch (error) {
+      return this.#unreadable(error);
+    }
+  }
+
+  /** The names in a directory, but for the private folder. */
+  list(id: NodeId): Name[] {
+    try {
+      const names = this.open(id)?.list() ?? [];
+      const { folders } = this.options;
+      return id === rootId ? names.filter(name => !folders.isReserved(name)) : names;
+    } catch (error) {
+      return this.#unreadable(error) ?? [];
+    }
+  }
+
+  lstat(id: NodeId, name: Name): BigIntStats | undefined {
+    return this.open(id)?.lstat(name);
+  }
+
+  /** Looks at a recorded name. 'doubtful': only a look at its content can tell. */
+  check(id: NodeId, name: Name): 'done' | 'doubtful' {
+    const entry = this.changes.entry(id, name);
+    const directory = entry && this.open(id);
+    if (!entry || !directory) return 'done';
+    try {
+      const now = directory.lstat(name);
+      if (now && this.#tree.isAsRecorded(directory, name, entry, now)) return 'done';
+      if (now?.isDirectory() && entry.kind === 'directory' && isMounted(directory, now)) {
+        return 'done';
+      }
+      if (now && entry.kind === 'file' && this.#isDoubtful(now, entry)) return 'doubtful';
+      this.#displace(id, name, directory);
+    } catch (error) {
+      this.#unreadable(error);
+    }
+    return 'done';
+  }
+
+  /** Looks at a name found in the directory, recorded or not. */
+  checkFound(id: NodeId, name: Name): void {
+    if (this.changes.entry(id, name)) return;
+    try {
+      const directory = this.open(id);
+      const now = directory?.lstat(name);
+      if (!directory || !now) return;
+      // A socket, pipe or device belongs to a program; a mount point cannot be moved.
+      if (!now.isFile() && !now.isDirectory() && !now.isSymbolicLink()) return;
+      if (now.isDirectory() && isMounted(directory, now)) return;
+      this.#displace(id, name, directory);
+    } catch (error) {
+      this.#unreadable(error);
+    }
+  }
+
+  /** The name is not as recorded: it goes to kept content, and its record. */
+  displace(id: NodeId, name: Name): void {
+    const directory = this.open(id);
+    if (directory) this.#displace(id, name, directory);
+  }
+
+  /** The content is as recorded: takes its stamp anew, and gives it its attributes back. */
+  restamp(id: NodeId, name: Name, now: BigIntStats): void {
+    const entry = this.changes.entry(id, name);
+    const record = entry && this.changes.file(entry.id, entry.version);
+    const directory = this.open(id);
+    if (!entry || !record || !directory) return;
+    const { ino, size, mtimeNs, ctimeNs } = now;
+    const stamp = { ino, size, mtimeNs, ctimeNs };
+    this.changes.setFile(entry.id, entry.version, { ...record, stamp });
+    this.#tree.setAttributes({ parent: id, name, directory }, undefined, entry);
+  }
+
+  /** Gives the directory the mode and time it should have. */
+  checkAttributes(id: NodeId): void {
+    const isPlanned = this.#displacedIn.has(id);
+    if (isPlanned || this.options.stubborn.has(id) || this.#hasAttributes(id)) return;
+    const path = this.#tree.path(id, '');
+    this.options.log.debug({ path }, 'a directory gets its mode and time back');
+    this.#tree.touch(id);
+    this.#corrected.push(id);
+  }
+
+  #hasAttributes(id: NodeId): boolean {
+    const record = id === rootId ? rootPlace : this.changes.directory(id);
+    const entry = record && this.changes.entry(record.parent, record.name);
+    const stats = this.open(id)?.stat();
+    if (!entry || !stats) return true;
+    const isMode = Number(stats.mode & permissionBits) === this.#tree.modeOf(entry);
+    return isMode && stats.mtimeNs / 1000n === entry.mtimeNs / 1000n;
+  }
+
+  /** Sets the attributes of directories whose names changed. */
+  async settle(flush: Flush): Promise<void> {
+    this.#aside.end();
+    this.#tree.refresh();
+    if (this.#tree.isTouched) await flushTree(this.#tree, flush);
+    const { stubborn } = this.options;
+    for (const id of this.#corrected) {
+      if (stubborn.size < stubbornMax && !this.#hasAttributes(id)) stubborn.add(id);
+    }
+  }
+
+  close(): void {
+    this.#directories.close();
+    this.#tree.close();
+  }
+
+  #isDoubtful(now: BigIntStats, entry: { readonly id: NodeId; readonly version: number }): boolean {
+    const record = this.changes.file(entry.id, entry.version);
+    if (!record || !now.isFile() || now.size !== record.stamp.size) return false;
+    // Of a file with several names each must be that very file.
+    return record.links === 1 || now.ino === record.stamp.ino;
+  }
+
+  #displace(parent: NodeId, name: Name, directory: ConfinedDirectory): void {
+    const present = directory.lstat(name);
+    try {
+      this.#tree.touch(parent);
+      this.#displacedIn.add(parent);
+      this.#aside.putAside({ parent, name, directory }, present);
+    } catch (error) {
+      if (systemCode(error) === undefined || fatalMessage(error)) throw error;
+      const path = this.#tree.path(parent, name);
+      this.options.log.warn({ path, code: systemCode(error) }, 'drift that cannot be moved away');
+      return;
+    }
+    // Descriptors by id may lead to what left the tree.
+    this.#directories.clear();
+    this.#tree.refresh();
+  }
+
+  /** Says nothing about what is recorded there: not even that it drifted. */
+  #unreadable(error: unknown): undefined {
+    if (systemCode(error) === undefined || fatalMessage(error)) throw error;
+    return undefined;
+  }
+}
+
+function isMounted(directory: ConfinedDirectory, now: BigIntStats): boolean {
+  return now.dev !== directory.stat().dev;
+}
