@@ -390,6 +390,9 @@ export class Scanner {
     const path = below(folder.path, seen.name);
     const listing = this.#list({ ...folder, path });
     if (listing === undefined) return true;
+    // The receiver found it there (--adopt, lost state) and no sender ever saw it: it is a mount
+    // point without its file system only if nothing is in it.
+    if (known.entry.stamp.ino === 0n && listing.seen.length > 0) return false;
     const names = new Set(listing.seen.map(one => one.name));
     const before = this.#observed.listing(id);
     if (before.length === 0 || before.some(one => names.has(one.name))) return false;
