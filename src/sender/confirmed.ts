@@ -32,6 +32,10 @@ export class ConfirmedLayer {
   #mentioned = new Set<NodeId>();
   /** Link counts of directories that are being adopted: only this side knows mount points. */
   #linkCounts = new Map<NodeId, number>();
+  /** The layer was the receiver's before: what differs now was on its way. */
+  #isContinued = false;
+  /** Files of the directories being taken over, by parent and name, as they were. */
+  readonly #before = new Map<string, Entry>();
   entryCount = 0;
 
   constructor(store: SnapshotStore) {
@@ -49,7 +53,8 @@ export class ConfirmedLayer {
 
   /** Is the layer what the receiver holds? Otherwise compareDigests, adopt and finish follow. */
   connect(receiver: ReceiverState): boolean {
-    if (this.#store.readMeta('epoch')?.equals(receiver.epoch) !== true) {
+    this.#isContinued = this.#store.readMeta('epoch')?.equals(receiver.epoch) === true;
+    if (!this.#isContinued) {
       this.#store.clear();
       this.#store.transaction(() => this.#store.writeMeta('epoch', receiver.epoch));
       this.#digest = Buffer.alloc(digestSize);
@@ -81,10 +86,12 @@ export class ConfirmedLayer {
 
   /** Takes over the receiver's entries of the directories `ids` (all of them must be asked for). */
   beginAdopt(ids: readonly NodeId[]): void {
+    this.#before.clear();
     this.#store.transaction(() => {
       for (const id of ids) {
-        for (const { entry, nlink } of this.#store.listing(id)) {
+        for (const { name, entry, nlink } of this.#store.listing(id)) {
           if (entry.kind === 'directory') this.#linkCounts.set(entry.id, nlink);
+          if (entry.kind === 'file') this.#before.set(`${id}/${name}`, entry);
         }
         this.#store.dropListing(id);
       }
@@ -112,14 +119,27 @@ export class ConfirmedLayer {
         }
         known(parent, { name, entry, nlink });
         this.#place(parent, name, entry);
+        if (this.#isUnconfirmed(parent, name, entry))
+          this.#store.setRecent(entry.id, { parent, name });
       }
       for (const [parent, names] of changes) this.#store.update(parent, names);
     });
   }
 
+  /**
+   * Content that was on its way when a connection broke: nobody has looked at it twice. Where all
+   * state was lost this is not asked: then equal stamps must do.
+   */
+  #isUnconfirmed(parent: NodeId, name: Name, entry: Entry): boolean {
+    if (!this.#isContinued || entry.kind !== 'file') return false;
+    const before = this.#before.get(`${parent}/${name}`);
+    return before?.id !== entry.id || before.version !== entry.version;
+  }
+
   /** Counts everything anew; false when the layer still is not what the receiver holds. */
   finish(digest: Buffer): boolean {
     this.#linkCounts.clear();
+    this.#before.clear();
     const total = Buffer.alloc(digestSize);
     let count = 0;
     for (const id of this.#store.directories()) {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import type { Change } from '../../src/sender/change.ts';
 import { Scanner, type ScanOptions } from '../../src/sender/scanner.ts';
-import type { NodeId } from '../../src/snapshot/entry.ts';
+import { type NodeId, rootId } from '../../src/snapshot/entry.ts';
 import { SnapshotStore } from '../../src/store/snapshot-store.ts';
 import type { Operation } from '../../src/wire/messages.ts';
 import { ModelReceiver } from '../support/model.ts';
@@ -173,3 +173,32 @@ t.test('a rename alone is one operation', async t => {
 function sortedTree(tree: ReadonlyMap<string, string>): [string, string][] {
   return [...tree].sort(([a], [b]) => (a < b ? -1 : 1));
 }
+
+t.test('content that was on its way when a connection broke is looked at again', async t => {
+  const { root, scanner } = openScanner(t, 'unconfirmed');
+  fs.mkdirSync(root);
+  fs.writeFileSync(join(root, 'old'), 'confirmed');
+  const model = new ModelReceiver();
+  transfer(scanner, model, sweep(scanner).changes, 100);
+  for (const { id } of scanner.confirmed.recent(10)) scanner.observed.trust(id);
+  fs.writeFileSync(join(root, 'new'), 'on its way');
+  const { changes } = sweep(scanner);
+  model.commit(changes.map(operationOf)); // Durable, but its sender never hears of it.
+
+  scanner.reset();
+  const digest = Buffer.alloc(16, 1);
+  t.equal(scanner.confirmed.connect({ ...receiverState, digest }), false);
+  scanner.confirmed.beginAdopt([rootId]);
+  const entries = [...(model.names.get(rootId) ?? [])]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, entry]) => ({ parent: rootId, name, entry }));
+  scanner.confirmed.adopt(entries);
+  scanner.confirmed.finish(digest);
+  const looks = sweep(scanner).changes.filter(
+    change => change.kind === 'file' && change.purpose === 'trust',
+  );
+  t.strictSame(
+    looks.map(look => look.path),
+    ['new'],
+  );
+});
