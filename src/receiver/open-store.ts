@@ -26,10 +26,11 @@ export interface OpenStoreOptions {
 export function chooseStateFolder(options: {
   readonly root: string;
   readonly stateFolder?: string | undefined;
+  readonly isNetwork?: (folder: string) => boolean;
 }): string {
-  const { root, stateFolder } = options;
+  const { root, stateFolder, isNetwork = isNetworkFileSystem } = options;
   if (stateFolder === undefined) {
-    refuseNetwork(root);
+    refuseNetwork(root, isNetwork);
     return join(root, privateName, 'state');
   }
   if (isInside(stateFolder, root)) {
@@ -37,7 +38,7 @@ export function chooseStateFolder(options: {
     throw new ReplicaError('ERR_PATH', `${text}; choose another, or leave --state out`);
   }
   makeStateFolder(stateFolder);
-  refuseNetwork(stateFolder);
+  refuseNetwork(stateFolder, isNetwork);
   return stateFolderFor(root, stateFolder);
 }
 
@@ -90,8 +91,8 @@ async function openUsable(options: OpenStoreOptions): Promise<ReplicaStore | str
   }
 }
 
-function refuseNetwork(folder: string): void {
-  if (!isNetworkFileSystem(folder)) return;
+function refuseNetwork(folder: string, isNetwork: (folder: string) => boolean): void {
+  if (!isNetwork(folder)) return;
   const text = `'${folder}' is on a network file system, where the state cannot be kept`;
   throw new ReplicaError('ERR_PATH', `${text}: use --state DIR with a local folder`);
 }

@@ -28,6 +28,8 @@ export interface DatabaseOptions<T extends string> {
 export class StateDatabase<T extends string> {
   readonly #root: RootDatabase<Buffer, Buffer>;
   readonly tables: Readonly<Record<T, Table>>;
+  readonly #folder: string;
+  #lastPut: Promise<boolean> | undefined;
 
   /** Throws ERR_STATE when what is there is no usable database. Nothing is changed in that case. */
   static open<const T extends string>(options: DatabaseOptions<T>): StateDatabase<T> {
@@ -47,6 +49,7 @@ export class StateDatabase<T extends string> {
   }
 
   private constructor(options: DatabaseOptions<T>) {
+    this.#folder = options.folder;
     const binary = { encoding: 'binary', keyEncoding: 'binary' } as const;
     this.#root = open<Buffer, Buffer>({
       ...binary,
@@ -73,8 +76,17 @@ export class StateDatabase<T extends string> {
     try {
       await this.#root.batch(action);
     } catch (error) {
-      throw await commitError(error);
+      throw await commitError(error, this.#folder);
     }
+  }
+
+  /** Puts, or removes where there is no value; only within the action of `write`. */
+  put(table: T, key: Buffer, value: Buffer | undefined): void {
+    const done = value ? this.tables[table].put(key, value) : this.tables[table].remove(key);
+    // Each put of a transaction gives the same promise, which rejects beside that of `write`.
+    if (done === this.#lastPut) return;
+    this.#lastPut = done;
+    done.catch(() => {});
   }
 
   /**
@@ -135,13 +147,23 @@ const metaTransactionOffset = 152;
 const metaSize = 160;
 
 /** The library rejects with a stand-in whose `commitError` is a promise rejecting with the cause. */
-async function commitError(error: unknown): Promise<unknown> {
+async function commitError(error: unknown, folder: string): Promise<unknown> {
   if (!(error instanceof Error) || !('commitError' in error)) return error;
   try {
     await error.commitError;
     return error;
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    return new ReplicaError('ERR_IO', `cannot write the state: ${reason}`, { cause });
+    // A write that found no room for all of its bytes is reported as an input/output error.
+    const why = isFull(folder) ? 'its file system is full: make room' : reason;
+    return new ReplicaError('ERR_IO', `cannot write the state: ${why}`, { cause });
   }
 }
+
+function isFull(folder: string): boolean {
+  const { bavail, bsize } = fs.statfsSync(folder);
+  return bavail * bsize < fullBytes;
+}
+
+/** Less than that is as good as nothing for a transaction of some thousand records. */
+const fullBytes = 1024 * 1024;

@@ -128,7 +128,7 @@ export class ReplicaStore {
     this.epoch.copy(identity, 4);
     this.secret.copy(identity, 20);
     await this.database.write(() => {
-      void this.database.tables.meta.put(metaKey.identity, identity);
+      this.database.put('meta', metaKey.identity, identity);
     });
   }
 
@@ -277,9 +277,9 @@ export class ReplicaStore {
   async writeIntents(
     intents: readonly { readonly commit: bigint; readonly bytes: Buffer }[],
   ): Promise<void> {
-    const { intents: table } = this.database.tables;
     await this.database.write(() => {
-      for (const { commit, bytes } of intents) void table.put(commitKey(commit), bytes);
+      for (const { commit, bytes } of intents)
+        this.database.put('intents', commitKey(commit), bytes);
     });
   }
 
@@ -290,15 +290,13 @@ export class ReplicaStore {
 
   /** `rows` are put, or removed where the value is undefined; then `head` is what counts. */
   async write(rows: readonly Row[], head: Head): Promise<void> {
-    const { tables } = this.database;
     const sorted = rows.toSorted(compareRows);
     const headBytes = encodeHead(head);
     await this.database.write(() => {
       for (const { table, key, value } of sorted) {
-        if (value) void tables[table].put(key, value);
-        else void tables[table].remove(key);
+        this.database.put(table, key, value);
       }
-      void tables.meta.put(metaKey.head, headBytes);
+      this.database.put('meta', metaKey.head, headBytes);
     });
     this.#head = head;
   }
@@ -307,7 +305,7 @@ export class ReplicaStore {
   async setSource(source: Source): Promise<void> {
     const bytes = Buffer.concat([source.id, Buffer.from(source.label, 'utf8')]);
     await this.database.write(() => {
-      void this.database.tables.meta.put(metaKey.source, bytes);
+      this.database.put('meta', metaKey.source, bytes);
     });
     this.#source = source;
   }
@@ -319,7 +317,7 @@ export class ReplicaStore {
 
   async setInstance(instanceId: Buffer): Promise<void> {
     await this.database.write(() => {
-      void this.database.tables.meta.put(metaKey.instance, instanceId);
+      this.database.put('meta', metaKey.instance, instanceId);
     });
     this.#instance = instanceId;
   }
@@ -333,7 +331,7 @@ export class ReplicaStore {
     const fenced = [...this.#fenced, instanceId].slice(-fencedMax);
     const bytes = Buffer.concat(fenced);
     await this.database.write(() => {
-      void this.database.tables.meta.put(metaKey.fenced, bytes);
+      this.database.put('meta', metaKey.fenced, bytes);
     });
     this.#fenced = fenced;
   }
