@@ -61,6 +61,8 @@ const onceRetriesMax = 8;
 const doubtMsMax = 30_000;
 /** Handshakes in a row that fail before the key counts as wrong. */
 const refusalsMax = 3;
+/** The same of a key that was good before: it was revoked, or the network is bad. */
+const knownRefusalsMax = 8;
 /** Failures that trying again cannot mend. */
 const fatal: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'ERR_AUTH',
@@ -166,6 +168,7 @@ export class Sender {
     const deadlineMs = performance.now() + timeoutMs;
     let doubts = 0;
     let refusals = 0;
+    let isKnown = false;
     for (let attempt = 0; !signal.aborted; attempt++) {
       try {
         // A stop ends connecting and agreeing at once; after that the commit under way is finished.
@@ -178,6 +181,7 @@ export class Sender {
             closing.forget();
             attempt = 0;
             refusals = 0;
+            isKnown = true;
           });
           if (isDone) return;
         } finally {
@@ -194,9 +198,9 @@ export class Sender {
       } catch (error) {
         if (!(error instanceof ReplicaError)) throw error;
         if (signal.aborted) break;
-        if (error.code === 'ERR_AUTH' && ++refusals < refusalsMax) {
+        if (error.code === 'ERR_AUTH' && ++refusals < (isKnown ? knownRefusalsMax : refusalsMax)) {
           // A bit that flips in the handshake looks just like a wrong key: ask again.
-          await delay(reconnectMinMs, signal);
+          await delay(reconnectMinMs * refusals, signal);
           continue;
         }
         if (fatal.has(error.code) || (error.code === 'ERR_PROTOCOL' && once))
