@@ -377,6 +377,8 @@ export class Staging {
       const late = this.#source.read(id, size);
       if (late) return late;
     }
+    // A file that was to bring it was given up, or is slow to come: the next to need it sends it.
+    if (pending === promised) this.#pendingBlocks.delete(id.toString('latin1'));
     throw new Rejection('missing', 'a block is not here');
   }
 

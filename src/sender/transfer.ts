@@ -88,8 +88,8 @@ export class Transfer {
   readonly #looks: FileChange[] = [];
   /** Nodes in the large lane: other changes to them wait for it. */
   readonly #largeNodes = new Set<NodeId>();
-  /** Nodes whose content the receiver asked for without references. */
-  readonly #rawNodes = new Set<NodeId>();
+  /** Names whose content the receiver wants without references; a retried node has a new id. */
+  readonly #rawPlaces = new Set<string>();
   /**
    * What became of file changes by node and version, where that is not what later changes to the
    * node count on: the version before, its content being the same, or nothing. Newest last.
@@ -210,7 +210,7 @@ export class Transfer {
           this.#fail({ path: item.change.path, code: 'EREFUSED', message: message.message });
         }
         if (reason === 'missing' && item.change.kind === 'file') {
-          this.#rawNodes.add(item.change.entry.id);
+          this.#rawPlaces.add(placeOf(item.change));
         }
         break;
       }
@@ -236,7 +236,7 @@ export class Transfer {
         const reason = commit.rejected.get(index);
         if (reason === undefined) {
           confirmations.push(item.confirmation);
-          if (item.kind === 'file') this.#rawNodes.delete(idOf(item.change));
+          if (item.change.kind === 'file') this.#rawPlaces.delete(placeOf(item.change));
         } else reversals.push({ token: item.change.token, reason });
         if (item.change.kind === 'file') this.#largeNodes.delete(item.change.entry.id);
       }
@@ -332,7 +332,7 @@ export class Transfer {
   }
 
   #isRaw(change: Change): boolean {
-    return change.kind === 'file' && this.#rawNodes.has(change.entry.id);
+    return change.kind === 'file' && this.#rawPlaces.has(placeOf(change));
   }
 
   async #send(batch: Batch): Promise<void> {
@@ -608,4 +608,8 @@ interface Part {
 
 function isLastPart(part: Part): boolean {
   return part.isLast;
+}
+
+function placeOf({ parent, name }: FileChange): string {
+  return `${parent}/${name}`;
 }
