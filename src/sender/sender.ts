@@ -57,6 +57,8 @@ const slowAfterMs = 5_000;
 const stopMs = 10_000;
 /** Sweeps of a `once` run that find only what cannot be read or keeps changing. */
 const onceRetriesMax = 8;
+/** Times a `once` run agrees anew on what the receiver holds, with growing pauses. */
+const onceDoubtsMax = 5;
 /** Once the receiver holds something else than believed, a large file is given this long to end. */
 const doubtMsMax = 30_000;
 /** Handshakes in a row that fail before the key counts as wrong. */
@@ -190,7 +192,7 @@ export class Sender {
         }
         if (this.#isSynced) doubts = 0;
         doubts++;
-        if (once && doubts > onceRetriesMax) {
+        if (once && doubts > onceDoubtsMax) {
           const message = 'the receiver keeps refusing what builds on its own records';
           return this.#fail(new ReplicaError('ERR_PROTOCOL', message));
         }

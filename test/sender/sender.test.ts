@@ -1,65 +1,14 @@
 import fs from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { silentLog } from '../../src/log.ts';
-import { type Connection, memoryPair } from '../../src/net/connection.ts';
-import type { SenderEvent, SenderOutcome } from '../../src/sender/events.ts';
-import { Sender, type SenderOptions } from '../../src/sender/sender.ts';
 import { rootId } from '../../src/snapshot/entry.ts';
-import { defaultMaxDelete } from '../../src/snapshot/guard.ts';
+import { connectTo, optionsFor, runOnce } from '../support/fake-push.ts';
 import { FakeReceiver } from '../support/fake-receiver.ts';
 import { readModelTree } from '../support/model-tree.ts';
 import { fillTree, mutate } from '../support/mutate.ts';
 import { randomBytes, seededRandom } from '../support/random.ts';
 
 type TestContext = Parameters<Parameters<typeof t.test>[0]>[0];
-
-function connectTo(receiver: FakeReceiver): () => Promise<Connection> {
-  return async () => {
-    const [near, far] = memoryPair();
-    receiver
-      .serve(far)
-      .catch((error: unknown) => far.close({ code: 'bug', message: String(error) }));
-    return near;
-  };
-}
-
-function optionsFor(folder: string, changes: Partial<SenderOptions>): SenderOptions {
-  return {
-    source: join(folder, 'source'),
-    connect: () => Promise.reject(new Error('no receiver')),
-    stateFolder: join(folder, 'state'),
-    sourceId: Buffer.alloc(16, 1),
-    label: 'test:/source',
-    intervalMs: 50,
-    once: true,
-    dryRun: false,
-    paths: [],
-    exclude: [],
-    delete: true,
-    deleteExcluded: false,
-    maxDelete: defaultMaxDelete,
-    acceptDeletes: false,
-    checksum: false,
-    timeoutMs: 5000,
-    takeOver: false,
-    log: silentLog,
-    signal: new AbortController().signal,
-    ...changes,
-  };
-}
-
-async function runOnce(
-  options: SenderOptions,
-): Promise<{ outcome: SenderOutcome; events: SenderEvent[] }> {
-  const sender = await Sender.open(options);
-  const events: SenderEvent[] = [];
-  for await (const event of sender.run()) events.push(event);
-  await sender.close();
-  const last = events.at(-1);
-  if (last?.kind !== 'end') throw new Error('no end event');
-  return { outcome: last.outcome, events };
-}
 
 function sameTrees(t: TestContext, receiver: FakeReceiver, root: string): void {
   const sorted = (tree: Map<string, string>): [string, string][] =>

@@ -1,0 +1,68 @@
+// What a receiver refuses is mended: sent raw, agreed on anew, or reported, and never for ever.
+import fs from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import type { Operation } from '../../src/wire/messages.ts';
+import { connectTo, optionsFor, runOnce } from '../support/fake-push.ts';
+import { FakeReceiver } from '../support/fake-receiver.ts';
+import { makeDiskFolder } from '../support/folders.ts';
+import { randomBytes, seededRandom } from '../support/random.ts';
+
+type TestContext = Parameters<Parameters<typeof t.test>[0]>[0];
+
+function prepare(t: TestContext) {
+  const receiver = new FakeReceiver();
+  const options = optionsFor(makeDiskFolder(t), { connect: connectTo(receiver) });
+  fs.mkdirSync(options.source);
+  const at = (name: string): string => join(options.source, name);
+  return { receiver, options, at };
+}
+
+const borrows = (operation: Operation): boolean =>
+  operation.kind === 'file' &&
+  operation.content.kind === 'inline' &&
+  operation.content.pieces.some(piece => piece.kind === 'block');
+
+t.test('a new file whose block is missing is sent raw on the next try', async t => {
+  const { receiver, options, at } = prepare(t);
+  const bytes = randomBytes(seededRandom(1), 100_000);
+  fs.writeFileSync(at('first'), bytes);
+  t.match((await runOnce(options)).outcome, { inSync: true });
+  fs.writeFileSync(at('second'), bytes);
+  receiver.refuse = operation => (borrows(operation) ? 'missing' : undefined);
+  const from = receiver.operationCount;
+  t.match((await runOnce(options)).outcome, { inSync: true, problems: 0 });
+  t.ok(receiver.model.tree().has('second'));
+  t.ok(receiver.operationCount - from < 8, `${receiver.operationCount - from} operations`);
+});
+
+t.test('a receiver that holds something else is believed, and put right', async t => {
+  const { receiver, options, at } = prepare(t);
+  fs.writeFileSync(at('a'), 'a');
+  fs.mkdirSync(at('d'));
+  fs.writeFileSync(at('d/b'), 'b');
+  t.match((await runOnce(options)).outcome, { inSync: true });
+  fs.chmodSync(at('a'), 0o600);
+  fs.rmSync(at('d'), { recursive: true });
+  let refused = 0;
+  receiver.refuse = operation => {
+    if (operation.kind !== 'attributes' || operation.parent === 0) return undefined;
+    return refused++ < 1 ? 'gone' : undefined;
+  };
+  const { outcome } = await runOnce(options);
+  t.match(outcome, { inSync: true, problems: 0 });
+  t.equal(refused, 2, 'refused once, then done');
+  t.strictSame(
+    [...receiver.model.tree().keys()],
+    ['a'],
+    'nothing is forgotten that is still there',
+  );
+});
+
+t.test('a receiver that refuses for ever ends a --once with an error', async t => {
+  const { receiver, options, at } = prepare(t);
+  fs.writeFileSync(at('a'), 'a');
+  receiver.refuse = operation => (operation.kind === 'file' ? 'gone' : undefined);
+  const { outcome } = await runOnce(options);
+  t.match(outcome, { inSync: false, error: { code: 'ERR_PROTOCOL' } });
+});

@@ -1,0 +1,57 @@
+// A sender in this process, pushing once to a FakeReceiver.
+import { join } from 'node:path';
+import { silentLog } from '../../src/log.ts';
+import { type Connection, memoryPair } from '../../src/net/connection.ts';
+import type { SenderEvent, SenderOutcome } from '../../src/sender/events.ts';
+import { Sender, type SenderOptions } from '../../src/sender/sender.ts';
+import { defaultMaxDelete } from '../../src/snapshot/guard.ts';
+import type { FakeReceiver } from './fake-receiver.ts';
+
+/** Each connection is served by the fake receiver. */
+export function connectTo(receiver: FakeReceiver): () => Promise<Connection> {
+  return async () => {
+    const [near, far] = memoryPair();
+    receiver
+      .serve(far)
+      .catch((error: unknown) => far.close({ code: 'bug', message: String(error) }));
+    return near;
+  };
+}
+
+/** `--once` from `folder`/source, with the defaults of the command line. */
+export function optionsFor(folder: string, changes: Partial<SenderOptions>): SenderOptions {
+  return {
+    source: join(folder, 'source'),
+    connect: () => Promise.reject(new Error('no receiver')),
+    stateFolder: join(folder, 'state'),
+    sourceId: Buffer.alloc(16, 1),
+    label: 'test:/source',
+    intervalMs: 50,
+    once: true,
+    dryRun: false,
+    paths: [],
+    exclude: [],
+    delete: true,
+    deleteExcluded: false,
+    maxDelete: defaultMaxDelete,
+    acceptDeletes: false,
+    checksum: false,
+    timeoutMs: 5000,
+    takeOver: false,
+    log: silentLog,
+    signal: new AbortController().signal,
+    ...changes,
+  };
+}
+
+export async function runOnce(
+  options: SenderOptions,
+): Promise<{ outcome: SenderOutcome; events: SenderEvent[] }> {
+  const sender = await Sender.open(options);
+  const events: SenderEvent[] = [];
+  for await (const event of sender.run()) events.push(event);
+  await sender.close();
+  const last = events.at(-1);
+  if (last?.kind !== 'end') throw new Error('no end event');
+  return { outcome: last.outcome, events };
+}
