@@ -1,6 +1,6 @@
 // The confirmed layer: the snapshot store, and the digest and counts kept with it.
 import { entryDigest } from '../blocks/block-id.ts';
-import { type Entry, type NodeId, type PlacedEntry, rootId } from '../snapshot/entry.ts';
+import { type Entry, type NodeId, type PlacedEntry, rootId, sameStamp } from '../snapshot/entry.ts';
 import { decodeEntry, encodeEntry } from '../snapshot/entry-codec.ts';
 import type { RootIdentity } from '../snapshot/guard.ts';
 import type { Known } from '../snapshot/listing.ts';
@@ -36,6 +36,7 @@ export class ConfirmedLayer {
   #isContinued = false;
   /** Files of the directories being taken over, by parent and name, as they were. */
   readonly #before = new Map<string, Entry>();
+  readonly #splits: { id: NodeId; place: Place }[] = [];
   entryCount = 0;
 
   constructor(store: SnapshotStore) {
@@ -123,6 +124,9 @@ export class ConfirmedLayer {
           this.#store.setRecent(entry.id, { parent, name });
       }
       for (const [parent, names] of changes) this.#store.update(parent, names);
+      for (const { parent, name, entry } of entries) {
+        if (entry.kind === 'file') this.#noteSplit(parent, name, entry);
+      }
     });
   }
 
@@ -300,10 +304,27 @@ export class ConfirmedLayer {
 
   #place(parent: NodeId, name: Name, entry: Entry): void {
     const { ino, birthtimeNs } = entry.stamp;
+    if (entry.kind === 'file' && ino !== 0n) this.#noteSplit(parent, name, entry);
     if (entry.kind !== 'link' && ino !== 0n) {
       this.#store.setInode(ino, birthtimeNs, { parent, name, id: entry.id });
     }
     if (entry.kind === 'directory') this.#store.setDirectory(entry.id, { parent, name });
+  }
+
+  /** Two nodes of one inode and one stamp: names that should be linked and are not. */
+  #noteSplit(parent: NodeId, name: Name, entry: Entry): void {
+    const { ino, birthtimeNs } = entry.stamp;
+    const twin = ino === 0n ? undefined : this.#store.placeOfInode(ino, birthtimeNs);
+    if (twin === undefined || twin.id === entry.id) return;
+    if (twin.parent === parent && twin.name === name) return;
+    const other = this.find(twin.parent, twin.name);
+    if (other?.entry.id !== twin.id || !sameStamp(other.entry.stamp, entry.stamp)) return;
+    this.#splits.push({ id: twin.id, place: { parent: twin.parent, name: twin.name } });
+  }
+
+  /** Names to be linked to the node that has their inode. */
+  takeSplits(): { id: NodeId; place: Place }[] {
+    return this.#splits.splice(0);
   }
 
   #unplace(parent: NodeId, old: Known, next: Known | undefined): void {

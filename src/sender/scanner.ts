@@ -86,6 +86,8 @@ export class Scanner {
   #countsBelow = new Map<NodeId, number>();
   /** Nodes already read by this process, for --checksum. */
   #checked = new Set<NodeId>();
+  /** Files with several names to be sent again in this sweep, and the first name of each. */
+  readonly #regrouped = new Map<NodeId, Known | undefined>();
   #accepted: boolean;
 
   constructor(store: SnapshotStore, options: ScanOptions) {
@@ -142,6 +144,7 @@ export class Scanner {
     const root = this.#openRoot();
     if ('reason' in root) return this.#summary({ kind: 'gone', reason: root.reason }, begunMs);
 
+    this.#regrouped.clear();
     this.#secondLooks();
     let rules = IgnoreRules.none;
     if (this.#options.exclude.length > 0) rules = rules.with('', this.#options.exclude);
@@ -267,6 +270,7 @@ export class Scanner {
         }
       }
     }
+    if (this.#regrouped.size > 0) this.#regroup(folder, seen);
     if (this.#options.checksum) this.#checkAll(folder, seen);
     return this.#foldersIn(folder, seen, rules, unchanged);
   }
@@ -577,13 +581,13 @@ export class Scanner {
   #file(
     folder: Place,
     seen: Seen,
-    from: { id: NodeId; known: Known | undefined; isNew: boolean },
+    from: { id: NodeId; known: Known | undefined; isNew: boolean; isFirst?: boolean },
   ): void {
     const path = below(folder.path, seen.name);
     const { id, known } = from;
     const place = { parent: folder.id, name: seen.name };
     const twin = seen.nlink > 1 ? this.#twin(folder.id, seen) : undefined;
-    if (twin?.isSame === true) {
+    if (twin?.isSame === true && from.isFirst !== true) {
       // Another name of a file whose content is known, or on its way.
       this.#linkTo(folder, seen, twin.known, { isNew: from.isNew });
       return;
@@ -631,6 +635,7 @@ export class Scanner {
   /** Hands out files whose content is due for the second look that makes their times trusted. */
   #secondLooks(): void {
     for (const { id, place } of this.#observed.takeSuspects()) this.#resend(id, place);
+    for (const { id, place } of this.#confirmed.takeSplits()) this.#resend(id, place);
     for (const { id, place } of this.#observed.dueForTrust(clockMs(), trustPerSlice)) {
       const known = this.#observed.find(place.parent, place.name);
       const folder = this.#observed.pathOf(place.parent);
@@ -653,7 +658,29 @@ export class Scanner {
     const stats = this.#statQuietly(below(folder, place.name));
     const seen = stats && seenOfStats(place.name, stats);
     if (seen?.kind !== 'file') return;
-    this.#file({ id: place.parent, path: folder }, seen, { id, known, isNew: false });
+    const twin = seen.nlink > 1 ? this.#twin(place.parent, seen) : undefined;
+    if (twin?.isSame === true && twin.known.entry.id !== id) {
+      const at = { id: place.parent, path: folder };
+      this.#linkTo(at, seen, twin.known, { isNew: false });
+    } else if (seen.nlink > 1) this.#regrouped.set(id, undefined);
+    else this.#file({ id: place.parent, path: folder }, seen, { id, known, isNew: false });
+  }
+
+  /** Of a file with several names the first one is sent again, the others are linked to it. */
+  #regroup(folder: Folder, seen: readonly Seen[]): void {
+    for (const one of seen) {
+      if (one.kind !== 'file' || one.nlink < 2) continue;
+      const known = this.#observed.find(folder.id, one.name);
+      if (known === undefined || !this.#regrouped.has(known.entry.id)) continue;
+      if (this.#observed.isPending(folder.id, one.name) || !sameSeen(known, one)) continue;
+      const { id } = known.entry;
+      const first = this.#regrouped.get(id);
+      if (first !== undefined) this.#linkTo(folder, one, first, { isNew: false });
+      else {
+        this.#file(folder, one, { id, known, isNew: false, isFirst: true });
+        this.#regrouped.set(id, this.#observed.find(folder.id, one.name));
+      }
+    }
   }
 
   /** lstat; undefined also when it fails: the sweep reports that where it lists the directory. */
