@@ -44,6 +44,7 @@ export class Observed {
    * restored times would pass too. They are read before anything is called in sync.
    */
   readonly #unproven = new Map<NodeId, Place>();
+  readonly #splits = new Map<string, { place: Place; other: Place }>();
   readonly #looking = new Set<NodeId>();
   readonly #suspects = new Map<NodeId, Place>();
   #root: { token: number; entry: Entry } | undefined;
@@ -159,12 +160,38 @@ export class Observed {
       if (known === undefined) continue;
       const { entry } = known;
       const { ino, birthtimeNs } = entry.stamp;
+      if (entry.kind === 'file' && known.nlink > 1) this.#noteSplit({ parent, name }, entry);
       if (entry.kind !== 'link') {
         this.#inodes.set(inodeText(ino, birthtimeNs), { parent, name, id: entry.id, token });
       }
       if (entry.kind === 'directory') this.#directories.set(entry.id, { parent, name, token });
     }
     return token;
+  }
+
+  /** Two names of one inode got different nodes, each right by itself: nothing else would see it. */
+  #noteSplit(place: Place, { id, stamp }: Entry): void {
+    const other = this.placeOfInode(stamp.ino, stamp.birthtimeNs);
+    if (other === undefined || other.id === id) return;
+    this.#splits.set(`${place.parent}/${place.name}`, { place, other });
+  }
+
+  /** Names that belong to one file and are still two nodes, with what the other name has. */
+  splits(): { place: Place; known: Known }[] {
+    const found: { place: Place; known: Known }[] = [];
+    for (const [key, { place, other }] of this.#splits) {
+      const one = this.find(place.parent, place.name)?.entry;
+      const known = this.find(other.parent, other.name);
+      const isSplit =
+        one?.kind === 'file' &&
+        known?.entry.kind === 'file' &&
+        one.id !== known.entry.id &&
+        one.stamp.ino === known.entry.stamp.ino &&
+        one.stamp.birthtimeNs === known.entry.stamp.birthtimeNs;
+      if (!isSplit) this.#splits.delete(key);
+      else found.push({ place, known });
+    }
+    return found;
   }
 
   queueRoot(entry: Entry): number {

@@ -146,6 +146,7 @@ export class Scanner {
 
     this.#regrouped.clear();
     this.#secondLooks();
+    this.#joinSplits();
     let rules = IgnoreRules.none;
     if (this.#options.exclude.length > 0) rules = rules.with('', this.#options.exclude);
     const stack: Folder[] = [{ id: rootId, path: '', rules, depth: 0, device: root.device }];
@@ -648,6 +649,24 @@ export class Scanner {
         continue;
       }
       this.#look(below(folder, place.name), place, known);
+    }
+  }
+
+  /** Makes one node of what are two names of one file. */
+  #joinSplits(): void {
+    for (const { place, known } of this.#observed.splits()) {
+      const { parent, name } = place;
+      // Until then the sweep is not quiet.
+      this.#counts.deferred++;
+      const path = this.#observed.pathOf(parent);
+      if (path === undefined || this.#observed.isPending(parent, name) || !this.#hasRoom())
+        continue;
+      const stats = this.#statQuietly(below(path, name));
+      const seen = stats && seenOfStats(name, stats);
+      if (seen?.kind !== 'file' || seen.nlink < 2 || !isSameInode(known.entry, seen)) continue;
+      const { size, mtimeNs } = known.entry;
+      if (size !== seen.size || mtimeNs !== seen.mtimeNs) continue;
+      this.#linkTo({ id: parent, path }, seen, known, { isNew: false });
     }
   }
 
