@@ -86,6 +86,8 @@ export class Sender {
   #held = '';
   #rootGone = '';
   #isSynced = false;
+  /** Something became durable, or everything was found to be, since the last reconnect. */
+  #hasProgress = false;
   #outcome: SenderOutcome = {
     inSync: false,
     problems: 0,
@@ -181,7 +183,6 @@ export class Sender {
         try {
           const isDone = await this.#session(connection, () => {
             closing.forget();
-            attempt = 0;
             refusals = 0;
             isKnown = true;
           });
@@ -207,6 +208,9 @@ export class Sender {
         }
         if (fatal.has(error.code) || (error.code === 'ERR_PROTOCOL' && once))
           return this.#fail(error);
+        // A receiver that agrees and then cannot write is not asked seven times a second.
+        if (this.#hasProgress) attempt = 0;
+        this.#hasProgress = false;
         const retryInMs = reconnectDelayMs(attempt, Math.random());
         if (once && performance.now() + retryInMs > deadlineMs) {
           const message = `gave up after --timeout: ${error.message}`;
@@ -275,6 +279,7 @@ export class Sender {
   async #receive(messages: Messages, transfer: Transfer): Promise<never> {
     for await (const message of messages) {
       if (message.type === MessageType.Failure) throw failureOf(message);
+      if (message.type === MessageType.Durable) this.#hasProgress = true;
       await transfer.receive(message);
     }
     throw new ReplicaError('ERR_SOCKET', 'the receiver closed the connection');
@@ -396,6 +401,7 @@ export class Sender {
     if (isSynced && !this.#isSynced) {
       if (summary.problems === 0) this.#reported.clear();
       const { entries, special } = summary;
+      this.#hasProgress = true;
       this.#events.put({ kind: 'synced', entries, special });
     }
     if (isSynced || summary.changes > 0) this.#isSynced = isSynced;
