@@ -59,8 +59,11 @@ const stopMs = 10_000;
 const onceRetriesMax = 8;
 /** Times a `once` run agrees anew on what the receiver holds, with growing pauses. */
 const onceDoubtsMax = 5;
-/** Once the receiver holds something else than believed, a large file is given this long to end. */
-const doubtMsMax = 30_000;
+/**
+ * Once the receiver holds something else than believed, what is under way is given this long to end:
+ * while every sweep finds changes that are refused, there is always something.
+ */
+const doubtMsMax = 5_000;
 /** Handshakes in a row that fail before the key counts as wrong. */
 const refusalsMax = 3;
 /** The same of a key that was good before: it was revoked, or the network is bad. */
