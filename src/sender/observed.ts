@@ -15,8 +15,6 @@ interface Pending {
   readonly token: number;
   /** undefined: the name is gone. */
   readonly known: Known | undefined;
-  /** What was queued before it and is still under way: it counts again if this is taken back. */
-  readonly previous: Pending | undefined;
 }
 
 interface Pause {
@@ -158,28 +156,17 @@ export class Observed {
         names = new Map();
         this.#names.set(parent, names);
       }
-      names.set(name, { token, known, previous: this.#underWay(names.get(name)) });
+      names.set(name, { token, known });
       if (known === undefined) continue;
       const { entry } = known;
+      const { ino, birthtimeNs } = entry.stamp;
       if (entry.kind === 'file' && known.nlink > 1) this.#noteSplit({ parent, name }, entry);
-      this.#place(token, { parent, name }, known);
+      if (entry.kind !== 'link') {
+        this.#inodes.set(inodeText(ino, birthtimeNs), { parent, name, id: entry.id, token });
+      }
+      if (entry.kind === 'directory') this.#directories.set(entry.id, { parent, name, token });
     }
     return token;
-  }
-
-  /** The newest of a name's queued changes that is not settled. */
-  #underWay(pending: Pending | undefined): Pending | undefined {
-    let found = pending;
-    while (found !== undefined && !this.#effects.has(found.token)) found = found.previous;
-    return found;
-  }
-
-  #place(token: number, { parent, name }: Place, { entry }: Known): void {
-    const { ino, birthtimeNs } = entry.stamp;
-    if (entry.kind !== 'link') {
-      this.#inodes.set(inodeText(ino, birthtimeNs), { parent, name, id: entry.id, token });
-    }
-    if (entry.kind === 'directory') this.#directories.set(entry.id, { parent, name, token });
   }
 
   /** Two names of one inode got different nodes, each right by itself: nothing else would see it. */
@@ -255,18 +242,13 @@ export class Observed {
     if (this.#root?.token === token) this.#root = undefined;
     for (const { parent, name, known } of effects) {
       const names = this.#names.get(parent);
-      const pending = names?.get(name);
-      const before = pending?.token === token ? this.#underWay(pending.previous) : undefined;
-      if (before !== undefined) names?.set(name, before);
-      else if (pending?.token === token) names?.delete(name);
+      if (names?.get(name)?.token === token) names.delete(name);
       if (names?.size === 0) this.#names.delete(parent);
-      if (known !== undefined) {
-        const inode = inodeText(known.entry.stamp.ino, known.entry.stamp.birthtimeNs);
-        if (this.#inodes.get(inode)?.token === token) this.#inodes.delete(inode);
-        const directory = this.#directories.get(known.entry.id);
-        if (directory?.token === token) this.#directories.delete(known.entry.id);
-      }
-      if (before?.known !== undefined) this.#place(before.token, { parent, name }, before.known);
+      if (known === undefined) continue;
+      const inode = inodeText(known.entry.stamp.ino, known.entry.stamp.birthtimeNs);
+      if (this.#inodes.get(inode)?.token === token) this.#inodes.delete(inode);
+      const directory = this.#directories.get(known.entry.id);
+      if (directory?.token === token) this.#directories.delete(known.entry.id);
     }
   }
 
