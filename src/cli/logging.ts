@@ -4,7 +4,6 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
 import type { Writable } from 'node:stream';
 import { pino } from 'pino';
-import pretty from 'pino-pretty';
 import { ReplicaError, systemCode } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { plainLine } from './plain-line.ts';
@@ -28,11 +27,14 @@ export interface OpenLog {
 }
 
 /** Throws ERR_PATH when the log file cannot be opened. */
-export function openLog(options: LogOptions): OpenLog {
+export async function openLog(options: LogOptions): Promise<OpenLog> {
   const file = options.logFile === undefined ? undefined : new LogFile(options.logFile);
   const level = options.verbosity > 0 ? 'debug' : 'info';
   const streams: { level: 'debug' | 'info'; stream: { write(line: string): unknown } }[] = [
-    { level, stream: options.isTerminal ? prettyStream(options) : plainStream(options.stderr) },
+    {
+      level,
+      stream: options.isTerminal ? await prettyStream(options) : plainStream(options.stderr),
+    },
   ];
   if (file !== undefined) streams.push({ level, stream: file });
   const format = {
@@ -52,7 +54,8 @@ export function openLog(options: LogOptions): OpenLog {
   };
 }
 
-function prettyStream(options: LogOptions): { write(line: string): unknown } {
+async function prettyStream(options: LogOptions): Promise<{ write(line: string): unknown }> {
+  const { default: pretty } = await import('pino-pretty');
   return pretty({
     colorize: options.colors,
     translateTime: 'SYS:HH:MM:ss',

@@ -174,7 +174,7 @@ export class PushCommand extends ReplicaCommand {
     return {
       name: `file:${realPathOf(root)}`,
       connect: async () => {
-        const [near, far] = memoryPair();
+        const [near, far] = await memoryPair();
         // The sender sees the connection end; why it ended is the receiver's to say.
         receiver.serve(far).catch((error: unknown) => {
           log.debug({ error }, 'the session of the local replica ended');

@@ -64,7 +64,7 @@ export abstract class ReplicaCommand extends Command<CliContext> {
       : undefined;
     const logFile = logFileName === undefined ? undefined : resolve(cwd, logFileName);
     const isTerminal = 'isTTY' in stderr && stderr.isTTY === true;
-    const { log, noteFailure, reopen, close } = openLog({
+    const { log, noteFailure, reopen, close } = await openLog({
       stderr,
       isTerminal,
       colors: isTerminal && colorDepth > 1 && !env.NO_COLOR,

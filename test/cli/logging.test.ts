@@ -8,7 +8,7 @@ t.test('the log file is appended to, and opened anew after a rotation', async t 
   const folder = t.testdir({ log: 'before\n' });
   const logFile = join(folder, 'log');
   const stderr = new TextSink();
-  const open = openLog({ stderr, isTerminal: false, colors: false, verbosity: 0, logFile });
+  const open = await openLog({ stderr, isTerminal: false, colors: false, verbosity: 0, logFile });
   open.log.info({ n: 1 }, 'one');
   renameSync(logFile, `${logFile}.1`);
   open.log.info({}, 'two');
@@ -29,7 +29,7 @@ t.test('the log file is appended to, and opened anew after a rotation', async t 
 t.test('debug lines come with --verbose only', async t => {
   for (const verbosity of [0, 1]) {
     const stderr = new TextSink();
-    const { log } = openLog({
+    const { log } = await openLog({
       stderr,
       isTerminal: true,
       colors: false,
@@ -43,7 +43,7 @@ t.test('debug lines come with --verbose only', async t => {
 
 t.test('no control character of a message reaches a terminal', async t => {
   const stderr = new TextSink();
-  const { log } = openLog({
+  const { log } = await openLog({
     stderr,
     isTerminal: true,
     colors: false,
@@ -57,7 +57,7 @@ t.test('no control character of a message reaches a terminal', async t => {
 t.test('an unusable log file is named', async t => {
   const folder = t.testdir();
   const options = { stderr: new TextSink(), isTerminal: false, colors: false, verbosity: 0 };
-  t.throws(() => openLog({ ...options, logFile: folder }), {
+  await t.rejects(openLog({ ...options, logFile: folder }), {
     code: 'ERR_PATH',
     message: `cannot open the log file ${folder} (EISDIR)`,
   });

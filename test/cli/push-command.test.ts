@@ -31,7 +31,7 @@ class Doubles {
     const events = this.#events;
     const { closed } = this;
     return {
-      memoryPair,
+      memoryPair: async () => memoryPair(),
       dial: () => Promise.reject(new ReplicaError('ERR_SOCKET', 'no network in this test')),
       listen: () => Promise.reject(new ReplicaError('ERR_SOCKET', 'no network in this test')),
       openReceiver: async options => {

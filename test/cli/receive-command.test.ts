@@ -22,7 +22,7 @@ class Doubles {
   get programs(): Programs {
     const refuse = () => Promise.reject(new Error('not in this test'));
     return {
-      memoryPair,
+      memoryPair: async () => memoryPair(),
       dial: refuse,
       openSender: refuse,
       openReceiver: async options => {

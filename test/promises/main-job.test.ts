@@ -20,7 +20,7 @@ t.test('packages replicate while they are removed, rewritten and installed', asy
     ],
     folder: makeDiskFolder(t),
     seed: 1,
-    limitMs: 30_000,
+    limitMs: 120_000,
     say: line => t.comment(line),
   });
   t.pass('both independent comparisons print nothing after each');
