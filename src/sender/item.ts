@@ -69,11 +69,17 @@ export function isSameList(change: FileChange, content: FileContent): boolean {
   return content.blocks.list.packed.equals(change.basis.list.packed);
 }
 
-export function pieceOf(piece: ReadPiece, needed: ReadonlySet<ReadPiece>): Piece {
-  if (piece.kind !== 'new') return piece;
-  const { id, bytes } = piece;
-  if (needed.has(piece)) return { kind: 'data', id, bytes };
-  return { kind: 'block', id, size: bytes.length };
+/** `needed`: the new pieces whose bytes are sent; the others are named by their ids. */
+export function piecesOf(
+  content: FileContent,
+  needed: ReadonlySet<ReadPiece> | 'all',
+): readonly Piece[] {
+  return content.pieces.map(piece => {
+    if (piece.kind !== 'new') return piece;
+    const { id, bytes } = piece;
+    if (needed === 'all' || needed.has(piece)) return { kind: 'data', id, bytes };
+    return { kind: 'block', id, size: bytes.length };
+  });
 }
 
 export function countPieces(pieces: readonly Piece[], change: FileChange, sent: Sent): void {

@@ -1,0 +1,179 @@
+// Changes taken from the scanner until they are settled: sent in commits, durable or rejected, and
+// told to the scanner either way.
+import { performance } from 'node:perf_hooks';
+import type { Connection } from '../net/connection.ts';
+import type { NodeId } from '../snapshot/entry.ts';
+import { MessageType, type Operation, type Rejected } from '../wire/messages.ts';
+import type { WorkerCalls } from './calls.ts';
+import type { Change, Confirmation, FileChange, Reversal } from './change.ts';
+import { clockMs } from './clock.ts';
+import type { Mailbox, SenderEvent } from './events.ts';
+import { frameBytes, type Item, type Sent, sizeOf } from './item.ts';
+import type { LaneControl } from './lane-control.ts';
+import { packConfirmations } from './packed.ts';
+import type { ScanMethods } from './scan-worker.ts';
+import type { Troubles } from './troubles.ts';
+
+/** What is remembered of an item until it is durable: not its content. */
+interface SentItem {
+  readonly change: Change;
+  readonly kind: Operation['kind'];
+  readonly confirmation: Confirmation;
+}
+
+interface Commit {
+  readonly items: readonly SentItem[];
+  readonly rejected: Map<number, Reversal['reason']>;
+  readonly bytesSent: number;
+  readonly bytesReused: number;
+  readonly sentMs: number;
+}
+
+export interface InFlightOptions {
+  readonly connection: Connection;
+  readonly scanner: WorkerCalls<ScanMethods>;
+  readonly events: Mailbox<SenderEvent>;
+  readonly watermark: bigint;
+  readonly control: LaneControl;
+  readonly troubles: Troubles;
+}
+
+export class InFlight {
+  readonly #options: InFlightOptions;
+  readonly #commits = new Map<bigint, Commit>();
+  /** Nodes in the large lane: other changes to them wait for it. */
+  readonly #largeNodes = new Set<NodeId>();
+  /** Names whose content the receiver wants without references; a retried node has a new id. */
+  readonly #rawPlaces = new Set<string>();
+  #nextCommit: bigint;
+  #outstanding = 0;
+  #settlingCount = 0;
+  #doubtedAtMs: number | undefined;
+
+  constructor(options: InFlightOptions) {
+    this.#options = options;
+    this.#nextCommit = options.watermark + 1n;
+  }
+
+  /** Changes taken from the scanner and not settled. */
+  get outstanding(): number {
+    return this.#outstanding;
+  }
+
+  get commitCount(): number {
+    return this.#commits.size;
+  }
+
+  get isSettling(): boolean {
+    return this.#settlingCount > 0;
+  }
+
+  /** Since when it is known that the receiver holds something else than its sender believes. */
+  get doubtedAtMs(): number | undefined {
+    return this.#doubtedAtMs;
+  }
+
+  take(): void {
+    this.#outstanding++;
+  }
+
+  isLarge(id: NodeId): boolean {
+    return this.#largeNodes.has(id);
+  }
+
+  beginLarge(id: NodeId): void {
+    this.#largeNodes.add(id);
+  }
+
+  endLarge(id: NodeId): void {
+    this.#largeNodes.delete(id);
+  }
+
+  isRaw(change: Change): boolean {
+    return change.kind === 'file' && this.#rawPlaces.has(placeOf(change));
+  }
+
+  async commit(items: readonly Item[], sent: Sent): Promise<void> {
+    const { connection } = this.#options;
+    const commit = this.#nextCommit++;
+    const remembered = items.map(({ change, operation, confirmation }) => ({
+      change,
+      kind: operation.kind,
+      confirmation,
+    }));
+    const sentMs = clockMs();
+    this.#commits.set(commit, { items: remembered, rejected: new Map(), ...sent, sentMs });
+    let from = 0;
+    while (from < items.length) {
+      let bytes = 0;
+      let to = from;
+      while (to < items.length && bytes < frameBytes) bytes += sizeOf(items[to++]);
+      const operations = items.slice(from, to).map(item => item.operation);
+      await connection.send({ type: MessageType.Operations, commit, operations });
+      from = to;
+    }
+    const operationCount = items.length;
+    await connection.send({ type: MessageType.CommitEnd, commit, operationCount });
+    connection.flush();
+  }
+
+  rejected({ commit: number, index, reason, message }: Rejected): void {
+    const commit = this.#commits.get(number);
+    const item = commit?.items[index];
+    if (commit === undefined || item === undefined) return;
+    commit.rejected.set(
+      index,
+      reason === 'gone' ? 'gone' : reason === 'missing' ? 'raw' : 'unreadable',
+    );
+    if (reason === 'gone') this.#doubtedAtMs ??= performance.now();
+    if (reason === 'refused') {
+      this.#options.troubles.report({ path: item.change.path, code: 'EREFUSED', message });
+    }
+    if (reason === 'missing' && item.change.kind === 'file') {
+      this.#rawPlaces.add(placeOf(item.change));
+    }
+  }
+
+  async durable(upTo: bigint): Promise<void> {
+    const confirmations: Confirmation[] = [];
+    const reversals: Reversal[] = [];
+    for (const [number, commit] of this.#commits) {
+      if (number > upTo) break;
+      this.#commits.delete(number);
+      for (const [index, item] of commit.items.entries()) {
+        const reason = commit.rejected.get(index);
+        if (reason === undefined) {
+          confirmations.push(item.confirmation);
+          if (item.change.kind === 'file') this.#rawPlaces.delete(placeOf(item.change));
+        } else reversals.push({ token: item.change.token, reason });
+        if (item.change.kind === 'file') this.#largeNodes.delete(item.change.entry.id);
+      }
+      this.#options.events.put({
+        kind: 'commit',
+        commit: number,
+        operations: commit.items.length - commit.rejected.size,
+        bytesSent: commit.bytesSent,
+        bytesReused: commit.bytesReused,
+        ms: clockMs() - commit.sentMs,
+      });
+    }
+    await this.settle(confirmations, reversals);
+  }
+
+  async settle(
+    confirmations: readonly Confirmation[],
+    reversals: readonly Reversal[],
+  ): Promise<void> {
+    const packed = packConfirmations(confirmations);
+    const outcome = { confirmations: packed, reversals };
+    this.#settlingCount++;
+    await this.#options.scanner.call('settle', outcome, [packed.buffer]);
+    this.#settlingCount--;
+    this.#outstanding -= confirmations.length + reversals.length;
+    this.#options.control.wake();
+  }
+}
+
+function placeOf({ parent, name }: FileChange): string {
+  return `${parent}/${name}`;
+}

@@ -1,0 +1,136 @@
+// The lane of large files: one at a time, its content going into a stage while commits overtake it.
+import type { FileChange } from './change.ts';
+import type { CommitLane } from './commit-lane.ts';
+import type { FileHead, ReadPiece } from './content.ts';
+import type { Departures } from './departures.ts';
+import type { FileReader, ReadPart } from './file-reader.ts';
+import type { InFlight } from './in-flight.ts';
+import { countPieces, isSameList, noBytes, piecesOf, sameContentItem, stagedItem } from './item.ts';
+import type { LaneControl } from './lane-control.ts';
+import type { Offers } from './offers.ts';
+import { readAhead } from './read-ahead.ts';
+import type { SecondLooks } from './second-looks.ts';
+import type { Stages } from './stages.ts';
+import type { Troubles } from './troubles.ts';
+
+/** Parts of a large file offered ahead of the one being sent. */
+const partsAheadMax = 4;
+
+interface Part extends ReadPart {
+  readonly needed: Promise<ReadonlySet<ReadPiece>>;
+}
+
+export interface LargeLaneOptions {
+  readonly control: LaneControl;
+  readonly inFlight: InFlight;
+  readonly reader: FileReader;
+  readonly offers: Offers;
+  readonly stages: Stages;
+  readonly departures: Departures;
+  readonly troubles: Troubles;
+  readonly looks: SecondLooks;
+  /** Where files go once their content is staged. */
+  readonly commits: CommitLane;
+}
+
+export class LargeLane {
+  readonly #options: LargeLaneOptions;
+  readonly #changes: FileChange[] = [];
+  #isIdle = true;
+
+  constructor(options: LargeLaneOptions) {
+    this.#options = options;
+  }
+
+  get isIdle(): boolean {
+    return this.#isIdle;
+  }
+
+  enqueue(change: FileChange): void {
+    this.#changes.push(change);
+  }
+
+  async run(): Promise<void> {
+    const { control } = this.#options;
+    while (!control.isOver) {
+      const change = control.isStopping ? undefined : this.#changes.shift();
+      this.#isIdle = change === undefined;
+      if (change === undefined) {
+        if (control.isStopping) return control.wake();
+        await control.woken();
+      } else if (change.purpose === 'trust') await this.#look(change);
+      else await this.#send(change);
+    }
+  }
+
+  async #look(change: FileChange): Promise<void> {
+    const { control, looks, reader } = this.#options;
+    const opened = await reader.open(change);
+    while (opened.status === 'read') {
+      control.assertOpen();
+      const { content, isLast } = await reader.part();
+      if (isLast) return looks.report([{ change, content }]);
+      if (control.isStopping) return reader.abandon();
+    }
+    await looks.report([{ change, content: undefined }]);
+  }
+
+  async #send(change: FileChange): Promise<void> {
+    const { commits, control, departures, inFlight, reader, stages } = this.#options;
+    const opened = await reader.open(change);
+    if (opened.status !== 'read') {
+      return this.#giveUp(change, { ...opened, pieceCount: 0, blockCount: 0, readMs: 0 });
+    }
+    const stage = await stages.open(change, change.basis !== undefined);
+    const sent = noBytes();
+    let isSame = change.basis !== undefined;
+    const parts = readAhead(() => this.#part(change), isLastPart, partsAheadMax);
+    for await (const { content, data, isLast, needed } of parts) {
+      const { head } = content;
+      if (head.status !== 'read' || control.isStopping) {
+        if (!isLast) await reader.abandon();
+        await stages.abort(stage);
+        return this.#giveUp(
+          change,
+          head.status === 'read' ? { ...head, status: 'unstable' } : head,
+        );
+      }
+      const pieces = piecesOf(content, inFlight.isRaw(change) ? 'all' : await needed);
+      isSame &&= pieces.every(piece => piece.kind !== 'data' && piece.kind !== 'block');
+      countPieces(pieces, change, sent);
+      await stages.send(stage, pieces);
+      reader.reuse(data);
+      if (!isLast) continue;
+      if (isSame && isSameList(change, content)) {
+        await stages.abort(stage);
+        departures.note(change, change.baseVersion);
+        commits.hand(sameContentItem(change, content), noBytes());
+      } else {
+        departures.note(change, change.entry.version);
+        commits.hand(stagedItem(change, content, stage), sent);
+      }
+    }
+  }
+
+  /** Reads the next part; its blocks are offered at once, the answer comes while others are sent. */
+  async #part(change: FileChange): Promise<Part> {
+    const { control, inFlight, offers, reader } = this.#options;
+    control.assertOpen();
+    const part = await reader.part();
+    const needed = offers.ask(inFlight.isRaw(change) ? [] : part.content.pieces);
+    needed.catch(() => {}); // Reported where it is awaited.
+    return { ...part, needed };
+  }
+
+  async #giveUp(change: FileChange, head: FileHead): Promise<void> {
+    const { departures, inFlight, troubles } = this.#options;
+    inFlight.endLarge(change.entry.id);
+    const reversal = troubles.reversalOf(change, head);
+    departures.note(change, 'failed');
+    await inFlight.settle([], [reversal ?? { token: change.token, reason: 'superseded' }]);
+  }
+}
+
+function isLastPart(part: Part): boolean {
+  return part.isLast;
+}
