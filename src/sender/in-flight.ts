@@ -14,6 +14,12 @@ import { packConfirmations } from './packed.ts';
 import type { ScanMethods } from './scan-worker.ts';
 import type { Troubles } from './troubles.ts';
 
+/**
+ * Once the receiver holds something else than believed, what is under way is given this long to end:
+ * while every sweep finds changes that are refused, there is always something.
+ */
+const doubtMsMax = 5_000;
+
 /** What is remembered of an item until it is durable: not its content. */
 interface SentItem {
   readonly change: Change;
@@ -48,6 +54,7 @@ export class InFlight {
   #nextCommit: bigint;
   #outstanding = 0;
   #settlingCount = 0;
+  /** Since when it is known that the receiver holds something else than its sender believes. */
   #doubtedAtMs: number | undefined;
 
   constructor(options: InFlightOptions) {
@@ -68,9 +75,10 @@ export class InFlight {
     return this.#settlingCount > 0;
   }
 
-  /** Since when it is known that the receiver holds something else than its sender believes. */
-  get doubtedAtMs(): number | undefined {
-    return this.#doubtedAtMs;
+  /** Is it time to agree anew? Not while something is on its way, unless that takes too long. */
+  get isDoubtful(): boolean {
+    if (this.#doubtedAtMs === undefined) return false;
+    return this.#outstanding === 0 || performance.now() - this.#doubtedAtMs > doubtMsMax;
   }
 
   take(): void {

@@ -59,11 +59,6 @@ const stopMs = 10_000;
 const onceRetriesMax = 8;
 /** Times a `once` run agrees anew on what the receiver holds, with growing pauses. */
 const onceDoubtsMax = 5;
-/**
- * Once the receiver holds something else than believed, what is under way is given this long to end:
- * while every sweep finds changes that are refused, there is always something.
- */
-const doubtMsMax = 5_000;
 /** Handshakes in a row that fail before the key counts as wrong. */
 const refusalsMax = 3;
 /** The same of a key that was good before: it was revoked, or the network is bad. */
@@ -303,7 +298,7 @@ export class Sender {
       if (this.#options.dryRun) return true;
       if (once) {
         await this.#untilIdle(transfer);
-        if (isDoubtful(transfer)) return false;
+        if (transfer.isDoubtful) return false;
         const isMoving = summary.changes > 0 && summary.root.kind === 'ok';
         retries = isMoving && summary.problems === 0 ? 0 : retries + 1;
         const isSettled = summary.changes === 0 && summary.deferred === 0;
@@ -311,7 +306,7 @@ export class Sender {
         if (!isMoving) await delay(100, signal);
         continue;
       }
-      if (isDoubtful(transfer)) return false;
+      if (transfer.isDoubtful) return false;
       const tookMs = performance.now() - begunMs;
       await delay(Math.max(intervalMs - tookMs, 1), signal);
     }
@@ -409,12 +404,6 @@ export class Sender {
     }
     if (isSynced || summary.changes > 0) this.#isSynced = isSynced;
   }
-}
-
-/** Is it time to agree anew? Not while something is on its way, unless that takes too long. */
-function isDoubtful({ doubtedAtMs, outstanding }: Transfer): boolean {
-  if (doubtedAtMs === undefined) return false;
-  return outstanding === 0 || performance.now() - doubtedAtMs > doubtMsMax;
 }
 
 function newWorker(file: string): Worker {

@@ -63,9 +63,9 @@ export class Transfer {
     return this.#inFlight.outstanding;
   }
 
-  /** Since when it is known that the receiver holds something else than its sender believes. */
-  get doubtedAtMs(): number | undefined {
-    return this.#inFlight.doubtedAtMs;
+  /** Is it time to agree anew on what the receiver holds? */
+  get isDoubtful(): boolean {
+    return this.#inFlight.isDoubtful;
   }
 
   /** Runs both lanes until `stop`; rejects when the connection or a worker fails. */
