@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import fs from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
+import { Relay } from '../../test/support/relay.ts';
 
 export class RsyncDaemon {
   readonly #child: ChildProcess;
@@ -29,14 +30,28 @@ export class RsyncDaemon {
     return new RsyncDaemon(child, port);
   }
 
-  /** Copies `source/` to the module; resolves with the seconds it took. */
-  async copy(source: string, flags: readonly string[] = []): Promise<number> {
+  /** Copies `source/` to the module, `via` a relay if given; resolves with the seconds it took. */
+  async copy(source: string, flags: readonly string[] = [], via = this.port): Promise<number> {
     const begunMs = performance.now();
-    const args = ['-a', ...flags, `${source}/`, `rsync://127.0.0.1:${this.port}/bench/`];
+    const args = ['-a', ...flags, `${source}/`, `rsync://127.0.0.1:${via}/bench/`];
     const child = spawn('rsync', args, { stdio: 'inherit' });
     const [code] = await once(child, 'close');
     if (code !== 0) throw new Error(`rsync exits ${code}`);
     return (performance.now() - begunMs) / 1000;
+  }
+
+  /** The same, with the bytes both ways on the wire. */
+  async counted(
+    source: string,
+    flags: readonly string[],
+    bytesPerSecond?: number,
+  ): Promise<{ readonly bytes: number; readonly seconds: number }> {
+    const rate = bytesPerSecond === undefined ? {} : { bytesPerSecond };
+    const relay = await Relay.open({ targetPort: this.port, ...rate });
+    const seconds = await this.copy(source, flags, relay.port);
+    const bytes = relay.bytesUp + relay.bytesDown;
+    await relay.close();
+    return { bytes, seconds };
   }
 
   async close(): Promise<void> {

@@ -1,0 +1,55 @@
+// Real trees: packages of exact versions from the package registry, fetched once with `npm pack`,
+// and the way a checkout turns one version into the next.
+import { execFileSync } from 'node:child_process';
+import fs from 'node:fs';
+import { dirname, join } from 'node:path';
+
+/** Unpacks `name@version` to `folder`, which must not be there; archives are kept in `cache`. */
+export function unpackPackage(
+  spec: { readonly name: string; readonly version: string },
+  folder: string,
+  cache: string,
+): void {
+  const { name, version } = spec;
+  const archive = join(cache, `${name.replace('@', '').replace('/', '-')}-${version}.tgz`);
+  if (!fs.existsSync(archive)) {
+    fs.mkdirSync(cache, { recursive: true });
+    execFileSync('npm', ['pack', '--silent', `${name}@${version}`], { cwd: cache });
+  }
+  fs.mkdirSync(folder, { recursive: true });
+  // Owners and modes as the archive has them vary; a checkout has the user's.
+  execFileSync('tar', ['-xzf', archive, '-C', folder, '--strip-components=1', '--no-same-owner']);
+}
+
+/**
+ * Makes `tree` equal to `next` as a checkout does: files with the same content keep inode and
+ * times, others are written anew and get the time of now, what is gone is removed.
+ */
+export function checkOut(next: string, tree: string): void {
+  const wanted = new Set(filesBelow(next));
+  for (const path of filesBelow(tree)) {
+    if (!wanted.has(path)) removeFile(tree, path);
+  }
+  for (const path of wanted) {
+    const content = fs.readFileSync(join(next, path));
+    const file = join(tree, path);
+    if (fs.existsSync(file) && fs.readFileSync(file).equals(content)) continue;
+    fs.rmSync(file, { recursive: true, force: true });
+    fs.mkdirSync(dirname(file), { recursive: true });
+    fs.writeFileSync(file, content, { mode: fs.statSync(join(next, path)).mode });
+  }
+}
+
+function removeFile(tree: string, path: string): void {
+  fs.rmSync(join(tree, path));
+  for (let folder = dirname(path); folder !== '.'; folder = dirname(folder)) {
+    if (fs.readdirSync(join(tree, folder)).length > 0) return;
+    fs.rmdirSync(join(tree, folder));
+  }
+}
+
+function filesBelow(folder: string): string[] {
+  const entries = fs.readdirSync(folder, { withFileTypes: true, recursive: true });
+  const files = entries.filter(entry => entry.isFile());
+  return files.map(entry => join(entry.parentPath, entry.name).slice(folder.length + 1)).sort();
+}
