@@ -4,6 +4,7 @@ import { fork, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import { join } from 'node:path';
 import type { Test } from 'tap';
+import { unhooked } from './unhooked.ts';
 
 /** Runs `body` with an empty folder on the disk of the project, and with one on tmpfs if any. */
 export function onEachFileSystem(
@@ -55,6 +56,6 @@ export const isPrivileged = process.getuid?.() === 0;
 
 /** Runs a compiled module of the tests as a process of its own, without tap's loaders. */
 export function forkModule(url: URL, options: readonly string[]): ReturnType<typeof fork> {
-  const { NODE_OPTIONS: _, ...env } = process.env;
-  return fork(url, [...options], { env, execArgv: [] });
+  const [execPath, execArgv] = unhooked(process.execPath, []);
+  return fork(url, [...options], { execPath, execArgv });
 }

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { runCli } from '../../src/cli/cli.ts';
 import type { CliContext } from '../../src/cli/context.ts';
 import type { Programs } from '../../src/cli/programs.ts';
+import { unhooked } from './unhooked.ts';
 
 export interface CliResult {
   readonly code: number | null;
@@ -81,9 +82,9 @@ export class CliProcess {
   readonly #ended: Promise<number | null>;
 
   constructor(argv: readonly string[], options: SpawnOptions) {
-    // Coverage hooks of the test runner stay: only what points at the user's own files goes.
-    const { XDG_CONFIG_HOME: _, XDG_STATE_HOME: __, NODE_OPTIONS: ___, ...env } = process.env;
-    this.child = spawn(process.execPath, [mainFile, ...argv], {
+    // What points at the user's own files goes.
+    const { XDG_CONFIG_HOME: _, XDG_STATE_HOME: __, ...env } = process.env;
+    this.child = spawn(...unhooked(process.execPath, [mainFile, ...argv]), {
       cwd: options.cwd ?? options.home,
       env: { ...env, HOME: options.home, ...options.env },
       stdio: ['pipe', 'pipe', 'pipe'],
