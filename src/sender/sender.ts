@@ -18,8 +18,9 @@ import { Mailbox, type SenderEvent, type SenderOutcome } from './events.ts';
 import { itemize } from './itemize.ts';
 import { unpackChanges } from './packed.ts';
 import type { ReadMethods } from './read-worker.ts';
+import { scopePath } from './scan-options.ts';
 import type { ScanMethods } from './scan-worker.ts';
-import { scopePath } from './scanner.ts';
+import { SweepReport } from './sweep-report.ts';
 import { Transfer } from './transfer.ts';
 import { delay, onAbort } from './waiting.ts';
 
@@ -80,10 +81,7 @@ export class Sender {
   readonly #checkSecret: Uint8Array;
   readonly #events = new Mailbox<SenderEvent>();
   readonly #instanceId = randomBytes(16);
-  readonly #reported = new Map<string, string>();
-  #held = '';
-  #rootGone = '';
-  #isSynced = false;
+  readonly #report = new SweepReport(this.#events);
   /** Something became durable, or everything was found to be, since the last reconnect. */
   #hasProgress = false;
   #outcome: SenderOutcome = {
@@ -141,7 +139,7 @@ export class Sender {
       (error: unknown) => error,
     );
     void done.then(() => this.#events.close());
-    for await (const event of this.#events) if (this.#isNews(event)) yield event;
+    for await (const event of this.#events) if (this.#report.isNews(event)) yield event;
     const bug = await done;
     if (bug !== undefined) throw bug;
     yield { kind: 'end', outcome: this.#outcome };
@@ -153,16 +151,6 @@ export class Sender {
     await Promise.race([this.#scanner.call('close', undefined).catch(() => {}), delay(500)]);
     const ended = await Promise.all([this.#scanner.close(), this.#reader.close()]);
     return ended.every(Boolean);
-  }
-
-  /** The same problem of the same path is news once, until it is over. */
-  #isNews(event: SenderEvent): boolean {
-    if (event.kind !== 'problem') return true;
-    const { path, code } = event.problem;
-    if (this.#reported.get(path) === code) return false;
-    if (this.#reported.size > 10_000) this.#reported.clear();
-    this.#reported.set(path, code);
-    return true;
   }
 
   async #loop(): Promise<void> {
@@ -189,7 +177,7 @@ export class Sender {
           closing.forget();
           await connection.close();
         }
-        if (this.#isSynced) doubts = 0;
+        if (this.#report.isSynced) doubts = 0;
         doubts++;
         if (once && doubts > onceDoubtsMax) {
           const message = 'the receiver keeps refusing what builds on its own records';
@@ -214,7 +202,7 @@ export class Sender {
           const message = `gave up after --timeout: ${error.message}`;
           return this.#fail(new ReplicaError('ERR_TIMEOUT', message, { cause: error }));
         }
-        this.#isSynced = false;
+        this.#report.disconnected();
         this.#events.put({ kind: 'disconnected', error, retryInMs });
         await delay(retryInMs, signal);
       }
@@ -359,7 +347,7 @@ export class Sender {
         }
       } else transfer.enqueue(changes);
       if (slice.summary !== undefined) {
-        this.#report(slice.summary, transfer);
+        if (this.#report.add(slice.summary, transfer.outstanding)) this.#hasProgress = true;
         return slice.summary;
       }
     }
@@ -379,30 +367,6 @@ export class Sender {
       clearTimeout(timer);
       if (isSlow) this.#events.put({ kind: 'source', state: 'back', reason: 'it answers again' });
     }
-  }
-
-  #report(summary: SweepSummary, transfer: Transfer): void {
-    const gone = summary.root.kind === 'gone' ? summary.root.reason : '';
-    if (gone !== this.#rootGone) {
-      if (gone !== '') this.#events.put({ kind: 'source', state: 'gone', reason: gone });
-      else this.#events.put({ kind: 'source', state: 'back', reason: 'it is there again' });
-      this.#rootGone = gone;
-    }
-    const held = summary.held?.reason ?? '';
-    if (gone === '' && held !== this.#held) {
-      if (summary.held !== undefined) this.#events.put({ kind: 'held', ...summary.held });
-      else this.#events.put({ kind: 'released' });
-      this.#held = held;
-    }
-    const isQuiet = summary.changes === 0 && summary.deferred === 0 && transfer.outstanding === 0;
-    const isSynced = isQuiet && gone === '' && held === '';
-    if (isSynced && !this.#isSynced) {
-      if (summary.problems === 0) this.#reported.clear();
-      const { entries, special } = summary;
-      this.#hasProgress = true;
-      this.#events.put({ kind: 'synced', entries, special });
-    }
-    if (isSynced || summary.changes > 0) this.#isSynced = isSynced;
   }
 }
 

@@ -1,0 +1,60 @@
+// What sweeps found, as events: each state is news once.
+import type { SweepSummary } from './change.ts';
+import type { Mailbox, SenderEvent } from './events.ts';
+
+export class SweepReport {
+  readonly #events: Mailbox<SenderEvent>;
+  readonly #reported = new Map<string, string>();
+  #held = '';
+  #rootGone = '';
+  #isSynced = false;
+
+  constructor(events: Mailbox<SenderEvent>) {
+    this.#events = events;
+  }
+
+  get isSynced(): boolean {
+    return this.#isSynced;
+  }
+
+  /** The connection broke: nothing is known to be in sync until the next sweep. */
+  disconnected(): void {
+    this.#isSynced = false;
+  }
+
+  /** The same problem of the same path is news once, until it is over. */
+  isNews(event: SenderEvent): boolean {
+    if (event.kind !== 'problem') return true;
+    const { path, code } = event.problem;
+    if (this.#reported.get(path) === code) return false;
+    if (this.#reported.size > 10_000) this.#reported.clear();
+    this.#reported.set(path, code);
+    return true;
+  }
+
+  /** True when the sweep shows that everything is in sync, and the one before did not. */
+  add(summary: SweepSummary, outstanding: number): boolean {
+    const gone = summary.root.kind === 'gone' ? summary.root.reason : '';
+    if (gone !== this.#rootGone) {
+      if (gone !== '') this.#events.put({ kind: 'source', state: 'gone', reason: gone });
+      else this.#events.put({ kind: 'source', state: 'back', reason: 'it is there again' });
+      this.#rootGone = gone;
+    }
+    const held = summary.held?.reason ?? '';
+    if (gone === '' && held !== this.#held) {
+      if (summary.held !== undefined) this.#events.put({ kind: 'held', ...summary.held });
+      else this.#events.put({ kind: 'released' });
+      this.#held = held;
+    }
+    const isQuiet = summary.changes === 0 && summary.deferred === 0 && outstanding === 0;
+    const isSynced = isQuiet && gone === '' && held === '';
+    const isNew = isSynced && !this.#isSynced;
+    if (isNew) {
+      if (summary.problems === 0) this.#reported.clear();
+      const { entries, special } = summary;
+      this.#events.put({ kind: 'synced', entries, special });
+    }
+    if (isSynced || summary.changes > 0) this.#isSynced = isSynced;
+    return isNew;
+  }
+}
