@@ -9,7 +9,8 @@ import { Moved, serveCalls } from './calls.ts';
 import type { Reversal, Slice } from './change.ts';
 import type { ReceiverState } from './confirmed.ts';
 import { type Packed, packChanges, unpackConfirmations } from './packed.ts';
-import { Scanner, type ScanOptions } from './scanner.ts';
+import type { ScanOptions } from './scan-options.ts';
+import { Scanner } from './scanner.ts';
 
 /** A slice as it crosses threads. */
 export type SentSlice = Omit<Slice, 'changes'> & { readonly changes: Packed };

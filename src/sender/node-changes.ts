@@ -1,0 +1,274 @@
+// What is new or other about one name, as changes: renames and further names of a file are
+// recognised by their inode.
+import { systemCode } from '../errors.ts';
+import { sameSeen } from '../snapshot/diff.ts';
+import type { Entry, NodeId } from '../snapshot/entry.ts';
+import type { Known, Seen } from '../snapshot/listing.ts';
+import { below, readSourceLink, statSource } from '../tree/source-listing.ts';
+import { clockMs } from './clock.ts';
+import type { Effect } from './confirmed.ts';
+import type { MountGuard } from './mount-guard.ts';
+import {
+  type Folder,
+  type FolderPlace,
+  isSameInode,
+  type ScanState,
+  statQuietly,
+} from './scan-state.ts';
+
+export class NodeChanges {
+  readonly #state: ScanState;
+  readonly #mounts: MountGuard;
+
+  constructor(state: ScanState, mounts: MountGuard) {
+    this.#state = state;
+    this.#mounts = mounts;
+  }
+
+  created(folder: Folder, seen: Seen, replaced: Known | undefined): void {
+    const path = below(folder.path, seen.name);
+    if (!this.#state.findings.hasRoom()) return;
+    const moved = this.#movedHere(folder, seen);
+    if (moved === 'kept') return;
+    if (moved === 'linked') return;
+    const id = this.#state.observed.newId();
+    if (seen.kind === 'file') {
+      this.file(folder, seen, { id, known: undefined, isNew: replaced === undefined });
+      return;
+    }
+    let target = '';
+    if (seen.kind === 'link') {
+      const read = this.#target(path);
+      if (read === undefined) return;
+      target = read;
+    }
+    const entry = entryOf(seen, { id, version: 0, target });
+    const token = this.#state.observed.queue([
+      { parent: folder.id, name: seen.name, known: { name: seen.name, entry, nlink: seen.nlink } },
+    ]);
+    const isNew = replaced === undefined;
+    this.#state.findings.hand({
+      kind: seen.kind,
+      token,
+      path,
+      parent: folder.id,
+      name: seen.name,
+      entry,
+      isNew,
+    });
+  }
+
+  /** Another entry of the same kind than was known; a rename handed out meanwhile may have taken it. */
+  updated(folder: Folder, seen: Seen): void {
+    const known = this.#state.observed.find(folder.id, seen.name);
+    if (known === undefined) this.created(folder, seen, undefined);
+    else if (!sameSeen(known, seen)) this.#changed(folder, seen, known);
+  }
+
+  #changed(folder: Folder, seen: Seen, known: Known): void {
+    if (!this.#state.findings.hasRoom()) return;
+    const path = below(folder.path, seen.name);
+    const { entry: before } = known;
+    const otherInode = !isSameInode(before, seen);
+    if (seen.kind === 'directory' && this.#mounts.looksUnmounted(folder, before.id, seen)) return;
+    if (otherInode && this.#movedHere(folder, seen) !== undefined) return;
+    if (seen.kind === 'file') {
+      const unstamped = before.stamp.ino === 0n && seen.nlink > 1;
+      const leavesGroup = otherInode && known.nlink > 1;
+      const id = unstamped || leavesGroup ? this.#state.observed.newId() : before.id;
+      this.file(folder, seen, { id, known, isNew: false });
+      return;
+    }
+    let target = '';
+    if (seen.kind === 'link') {
+      const read = this.#target(path);
+      if (read === undefined) return;
+      target = read;
+    }
+    const entry = entryOf(seen, { id: before.id, version: 0, target });
+    const token = this.#state.observed.queue([
+      { parent: folder.id, name: seen.name, known: { name: seen.name, entry, nlink: seen.nlink } },
+    ]);
+    const place = { token, path, parent: folder.id, name: seen.name, entry };
+    if (target === before.target) this.#state.findings.hand({ kind: 'attributes', ...place });
+    else this.#state.findings.hand({ kind: 'link', ...place, isNew: false });
+  }
+
+  file(
+    folder: FolderPlace,
+    seen: Seen,
+    from: { id: NodeId; known: Known | undefined; isNew: boolean; isFirst?: boolean },
+  ): void {
+    const path = below(folder.path, seen.name);
+    const { id, known } = from;
+    const place = { parent: folder.id, name: seen.name };
+    const twin = seen.nlink > 1 ? this.twin(folder.id, seen) : undefined;
+    if (twin?.isSame === true && from.isFirst !== true) {
+      // Another name of a file whose content is known, or on its way.
+      this.linkTo(folder, seen, twin.known, { isNew: from.isNew });
+      return;
+    }
+    if (this.#state.observed.isPaused(folder.id, seen.name)) {
+      this.#state.findings.defer();
+      return;
+    }
+    const before = known?.entry.id === id ? known.entry.version : 0;
+    // Names of one node may be at different versions for a while; a number is never used twice.
+    const newest = twin?.known.entry.id === id ? twin.known.entry.version : 0;
+    const version = Math.max(before, newest) + 1;
+    const entry = entryOf(seen, { id, version, target: '' });
+    // Bytes of another node at this name make a basis for the reader, not for the receiver.
+    const basis = before > 0 ? this.#state.store.basis(id, before) : undefined;
+    const token = this.#state.observed.queue([
+      { ...place, known: { name: seen.name, entry, nlink: seen.nlink } },
+    ]);
+    this.#state.findings.hand({
+      kind: 'file',
+      token,
+      path,
+      ...place,
+      entry,
+      basis,
+      baseVersion: before,
+      purpose: 'content',
+      seenMs: clockMs(),
+      isNew: from.isNew,
+    });
+  }
+
+  /** One more name for the content that `known` has. */
+  linkTo(
+    folder: FolderPlace,
+    seen: Seen,
+    known: Known,
+    { isNew, others = [] }: { isNew: boolean; others?: readonly Effect[] },
+  ): void {
+    const { id, version } = known.entry;
+    const entry = entryOf(seen, { id, version, target: '' });
+    const place = { parent: folder.id, name: seen.name };
+    const arrives = { ...place, known: { name: seen.name, entry, nlink: seen.nlink } };
+    const token = this.#state.observed.queue([...others, arrives]);
+    const path = below(folder.path, seen.name);
+    this.#state.findings.hand({ kind: 'hardlink', token, path, ...place, entry, isNew });
+  }
+
+  /** Another name that the file with several names was last seen at; `isSame`: just like this. */
+  twin(parent: NodeId, seen: Seen): { known: Known; isSame: boolean } | undefined {
+    const at = this.#state.observed.placeOfInode(seen.ino, seen.birthtimeNs);
+    if (at === undefined || (at.parent === parent && at.name === seen.name)) return undefined;
+    const known = this.#state.observed.find(at.parent, at.name);
+    if (known?.entry.id !== at.id || known.entry.kind !== 'file') return undefined;
+    const { entry } = known;
+    const isSame =
+      entry.size === seen.size &&
+      entry.mtimeNs === seen.mtimeNs &&
+      entry.stamp.ctimeNs === seen.ctimeNs &&
+      entry.stamp.ino === seen.ino;
+    return { known, isSame };
+  }
+
+  /**
+   * Looks for the node of a name's inode elsewhere in the tree. 'kept': it was renamed to here, and
+   * that was handed out. 'linked': it is one more name of a file. undefined: a node of its own.
+   */
+  #movedHere(folder: Folder, seen: Seen): 'kept' | 'linked' | undefined {
+    if (seen.kind === 'link' || seen.birthtimeNs === 0n) return undefined;
+    const from = this.#state.observed.placeOfInode(seen.ino, seen.birthtimeNs);
+    if (from === undefined) return undefined;
+    if (from.parent === folder.id && from.name === seen.name) return undefined;
+    let known = this.#state.observed.find(from.parent, from.name);
+    const isDisplaced = known?.entry.id !== from.id;
+    // In a swap the other rename took the node's name; until the commit ends it can be claimed.
+    if (isDisplaced) known = this.#state.observed.displaced(from.id);
+    if (known === undefined || known.entry.kind !== seen.kind) return undefined;
+    // The node may have got another inode since, in a change that is not yet confirmed.
+    if (!isSameInode(known.entry, seen)) return undefined;
+    const fromFolder = this.#state.observed.pathOf(from.parent);
+    if (fromFolder === undefined) return undefined;
+    const fromPath = below(fromFolder, from.name);
+    const path = below(folder.path, seen.name);
+    if (this.#isThere(fromPath, seen)) {
+      if (seen.kind !== 'file' || seen.nlink < 2) return undefined;
+      this.#hardLink(folder, seen, known);
+      return 'linked';
+    }
+    const { entry: before } = known;
+    if (seen.kind === 'file') {
+      // What was half written under another name must not be shown under this one: new content
+      // comes first, from blocks the receiver has.
+      if (before.size !== seen.size || before.mtimeNs !== seen.mtimeNs) return undefined;
+      if (!isDisplaced && this.#isTaken(fromPath)) {
+        // Something else took the old name at once: it stays, whatever commits they end up in.
+        const stays = { parent: from.parent, name: from.name, known: { ...known, nlink: 2 } };
+        this.#hardLink(folder, seen, known, [stays]);
+        return 'linked';
+      }
+    }
+    const entry = entryOf(seen, { id: from.id, version: before.version, target: '' });
+    const moved: Known = { name: seen.name, entry, nlink: seen.nlink };
+    const arrives = { parent: folder.id, name: seen.name, known: moved };
+    const leaves = { parent: from.parent, name: from.name, known: undefined };
+    const token = this.#state.observed.queue(isDisplaced ? [arrives] : [leaves, arrives], true);
+    this.#state.findings.hand({
+      kind: 'rename',
+      token,
+      path,
+      fromParent: from.parent,
+      fromName: from.name,
+      fromPath,
+      parent: folder.id,
+      name: seen.name,
+      entry,
+    });
+    return 'kept';
+  }
+
+  #isThere(path: string, seen: Seen): boolean {
+    try {
+      const stats = statSource(this.#state.options.root, path);
+      return stats?.ino === seen.ino && stats.birthtimeNs === seen.birthtimeNs;
+    } catch {
+      return true; // Unknown counts as there: no rename is inferred from an error.
+    }
+  }
+
+  /** Is there a file or link, that is to replace what the replica has at this path? */
+  #isTaken(path: string): boolean {
+    const stats = statQuietly(this.#state.options.root, path);
+    return stats !== undefined && (stats.isFile() || stats.isSymbolicLink());
+  }
+
+  #hardLink(folder: Folder, seen: Seen, known: Known, others: readonly Effect[] = []): void {
+    if (seen.size !== known.entry.size || seen.mtimeNs !== known.entry.mtimeNs) {
+      this.#state.findings.defer(); // Its content changes too; the link follows when that is through.
+      return;
+    }
+    const isNew = this.#state.confirmed.find(folder.id, seen.name) === undefined;
+    this.linkTo(folder, seen, known, { isNew, others });
+  }
+
+  #target(path: string): string | undefined {
+    try {
+      return readSourceLink(this.#state.options.root, path);
+    } catch (error) {
+      const code = systemCode(error);
+      if (code === undefined) throw error;
+      if (code === 'ENOENT' || code === 'EINVAL') this.#state.findings.defer();
+      else this.#state.findings.problem(path, code, 'the link cannot be read');
+      return undefined;
+    }
+  }
+}
+
+function entryOf(seen: Seen, record: { id: NodeId; version: number; target: string }): Entry {
+  return {
+    kind: seen.kind,
+    id: record.id,
+    mode: seen.mode,
+    size: seen.kind === 'link' ? record.target.length : seen.size,
+    mtimeNs: seen.mtimeNs,
+    stamp: { ctimeNs: seen.ctimeNs, ino: seen.ino, birthtimeNs: seen.birthtimeNs },
+    version: record.version,
+    target: record.target,
+  };
+}

@@ -1,0 +1,142 @@
+// Files to be read again although nothing about them moved: for trust, for --checksum, because the
+// receiver lacks them, or because their names belong to one file.
+import { trustAfterMs } from '../limits.ts';
+import { sameSeen } from '../snapshot/diff.ts';
+import type { NodeId } from '../snapshot/entry.ts';
+import type { Known, Seen } from '../snapshot/listing.ts';
+import type { Name } from '../snapshot/name.ts';
+import { below, seenOfStats } from '../tree/source-listing.ts';
+import { clockMs } from './clock.ts';
+import type { NodeChanges } from './node-changes.ts';
+import { type Folder, isSameInode, type ScanState, statQuietly } from './scan-state.ts';
+
+/** Second looks handed out in one slice. */
+const trustPerSlice = 64;
+
+export class Rereads {
+  readonly #state: ScanState;
+  readonly #changes: NodeChanges;
+  /** Nodes already read by this process, for --checksum. */
+  readonly #checked = new Set<NodeId>();
+  /** Files with several names to be sent again in this sweep, and the first name of each. */
+  readonly #regrouped = new Map<NodeId, Known | undefined>();
+
+  constructor(state: ScanState, changes: NodeChanges) {
+    this.#state = state;
+    this.#changes = changes;
+  }
+
+  begin(): void {
+    this.#regrouped.clear();
+    this.#due();
+    this.#joinSplits();
+  }
+
+  /** One directory of the sweep. */
+  visit(folder: Folder, seen: readonly Seen[]): void {
+    if (this.#regrouped.size > 0) this.#regroup(folder, seen);
+    if (this.#state.options.checksum) this.#checkAll(folder, seen);
+  }
+
+  /** --checksum: every file is read once by this process, whatever its times say. */
+  #checkAll(folder: Folder, seen: readonly Seen[]): void {
+    for (const one of seen) {
+      if (one.kind !== 'file') continue;
+      const known = this.#state.observed.find(folder.id, one.name);
+      if (known === undefined || this.#checked.has(known.entry.id)) continue;
+      if (this.#state.observed.isPending(folder.id, one.name) || !this.#state.findings.hasRoom())
+        continue;
+      this.#checked.add(known.entry.id);
+      this.#look(below(folder.path, one.name), { parent: folder.id, name: one.name }, known);
+    }
+  }
+
+  /** Hands out files whose content is due for the second look that makes their times trusted. */
+  #due(): void {
+    for (const { id, place } of this.#state.observed.takeSuspects()) this.#resend(id, place);
+    for (const { id, place } of this.#state.confirmed.takeSplits()) this.#resend(id, place);
+    for (const { id, place } of this.#state.observed.dueForTrust(clockMs(), trustPerSlice)) {
+      const known = this.#state.observed.find(place.parent, place.name);
+      const folder = this.#state.observed.pathOf(place.parent);
+      if (known?.entry.id !== id || folder === undefined) {
+        this.#state.observed.trust(id);
+        continue;
+      }
+      if (this.#state.observed.isPending(place.parent, place.name)) {
+        this.#state.observed.looked(id, undefined, place);
+        continue;
+      }
+      this.#look(below(folder, place.name), place, known);
+    }
+  }
+
+  /** Makes one node of what are two names of one file. */
+  #joinSplits(): void {
+    for (const { place, known } of this.#state.observed.splits()) {
+      const { parent, name } = place;
+      // Until then the sweep is not quiet.
+      this.#state.findings.defer();
+      const path = this.#state.observed.pathOf(parent);
+      if (
+        path === undefined ||
+        this.#state.observed.isPending(parent, name) ||
+        !this.#state.findings.hasRoom()
+      )
+        continue;
+      const stats = statQuietly(this.#state.options.root, below(path, name));
+      const seen = stats && seenOfStats(name, stats);
+      if (seen?.kind !== 'file' || seen.nlink < 2 || !isSameInode(known.entry, seen)) continue;
+      const { size, mtimeNs } = known.entry;
+      if (size !== seen.size || mtimeNs !== seen.mtimeNs) continue;
+      this.#changes.linkTo({ id: parent, path }, seen, known, { isNew: false });
+    }
+  }
+
+  #resend(id: NodeId, place: { parent: NodeId; name: Name }): void {
+    const known = this.#state.observed.find(place.parent, place.name);
+    const folder = this.#state.observed.pathOf(place.parent);
+    if (known?.entry.id !== id || folder === undefined) return;
+    const stats = statQuietly(this.#state.options.root, below(folder, place.name));
+    const seen = stats && seenOfStats(place.name, stats);
+    if (seen?.kind !== 'file') return;
+    const twin = seen.nlink > 1 ? this.#changes.twin(place.parent, seen) : undefined;
+    if (twin?.isSame === true && twin.known.entry.id !== id) {
+      const at = { id: place.parent, path: folder };
+      this.#changes.linkTo(at, seen, twin.known, { isNew: false });
+    } else if (seen.nlink > 1) this.#regrouped.set(id, undefined);
+    else this.#changes.file({ id: place.parent, path: folder }, seen, { id, known, isNew: false });
+  }
+
+  /** Of a file with several names the first one is sent again, the others are linked to it. */
+  #regroup(folder: Folder, seen: readonly Seen[]): void {
+    for (const one of seen) {
+      if (one.kind !== 'file' || one.nlink < 2) continue;
+      const known = this.#state.observed.find(folder.id, one.name);
+      if (known === undefined || !this.#regrouped.has(known.entry.id)) continue;
+      if (this.#state.observed.isPending(folder.id, one.name) || !sameSeen(known, one)) continue;
+      const { id } = known.entry;
+      const first = this.#regrouped.get(id);
+      if (first !== undefined) this.#changes.linkTo(folder, one, first, { isNew: false });
+      else {
+        this.#changes.file(folder, one, { id, known, isNew: false, isFirst: true });
+        this.#regrouped.set(id, this.#state.observed.find(folder.id, one.name));
+      }
+    }
+  }
+
+  #look(path: string, place: { parent: NodeId; name: Name }, known: Known): void {
+    const { entry } = known;
+    this.#state.findings.look({
+      kind: 'file',
+      token: 0, // Nothing is pending: a second look changes no record.
+      path,
+      ...place,
+      entry,
+      basis: this.#state.store.basis(entry.id, entry.version),
+      baseVersion: entry.version,
+      purpose: 'trust',
+      seenMs: clockMs() - trustAfterMs,
+      isNew: false,
+    });
+  }
+}

@@ -1,0 +1,61 @@
+// What the parts of the scanner work on.
+import { systemCode } from '../errors.ts';
+import type { Entry, NodeId } from '../snapshot/entry.ts';
+import type { IgnoreRules } from '../snapshot/ignore.ts';
+import type { Seen } from '../snapshot/listing.ts';
+import type { SnapshotStore } from '../store/snapshot-store.ts';
+import { listSource, type SourceListing, statSource } from '../tree/source-listing.ts';
+import type { ConfirmedLayer } from './confirmed.ts';
+import type { Findings } from './findings.ts';
+import type { Observed } from './observed.ts';
+import type { ScanOptions } from './scan-options.ts';
+
+export interface ScanState {
+  readonly options: ScanOptions;
+  readonly store: SnapshotStore;
+  readonly confirmed: ConfirmedLayer;
+  readonly observed: Observed;
+  readonly findings: Findings;
+  /** --accept-deletes, not yet used up. */
+  accepted: boolean;
+}
+
+/** A directory of the source. */
+export interface FolderPlace {
+  readonly id: NodeId;
+  readonly path: string;
+}
+
+export interface Folder extends FolderPlace {
+  readonly rules: IgnoreRules;
+  readonly depth: number;
+  readonly device: bigint;
+}
+
+/** undefined when it cannot be listed, which is reported or put off. */
+export function listFolder(state: ScanState, folder: Folder): SourceListing | undefined {
+  try {
+    return listSource(state.options.root, folder.path, folder.device);
+  } catch (error) {
+    const code = systemCode(error);
+    if (code === undefined) throw error;
+    // Gone, or no directory any more, since its parent was listed: the next sweep sees it there.
+    if (code === 'ENOENT' || code === 'ENOTDIR') state.findings.defer();
+    else state.findings.problem(folder.path, code, 'cannot be listed; nothing in it is deleted');
+    return undefined;
+  }
+}
+
+/** lstat; undefined also when it fails: the sweep reports that where it lists the directory. */
+export function statQuietly(root: string, path: string): ReturnType<typeof statSource> {
+  try {
+    return statSource(root, path);
+  } catch (error) {
+    if (systemCode(error) === undefined) throw error;
+    return undefined;
+  }
+}
+
+export function isSameInode({ stamp }: Entry, seen: Seen): boolean {
+  return stamp.ino === seen.ino && stamp.birthtimeNs === seen.birthtimeNs;
+}
