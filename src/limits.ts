@@ -18,6 +18,13 @@ export const blockSizeMin = 8 * 1024;
 export const blockSizeTarget = 8 * 1024;
 export const blockSizeMax = 64 * 1024;
 export const blockIdSize = 16;
+/**
+ * Smaller blocks have no entry in the index and are not asked for: an entry takes some 40 bytes and
+ * dirties a page, question and reference some 40 bytes of wire. Most of them are tiny files.
+ */
+export const indexedBlockSizeMin = 256;
+/** Index entries that led nowhere, until the next commit looks at them again: 64 MiB of blocks. */
+export const badHintsMax = 1024;
 /** Files from this size on travel in the large lane and commit alone. */
 export const largeFileSize = 4 * 1024 * 1024;
 /** 2^53-1: what a JavaScript number counts exactly. */

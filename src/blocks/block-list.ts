@@ -2,11 +2,16 @@
 // in the stores of both sides.
 import assert from 'node:assert/strict';
 import { ReplicaError } from '../errors.ts';
-import { blockIdSize, blockSizeMax } from '../limits.ts';
+import { blockIdSize, blockSizeMax, indexedBlockSizeMin } from '../limits.ts';
 import { GrowingBuffer } from './growing-buffer.ts';
 import { KeyTable } from './key-table.ts';
 
 const recordSize = 2 + blockIdSize;
+
+/** Is a block of that size worth an entry in the index, and a question? */
+export function isIndexed(size: number): boolean {
+  return size >= indexedBlockSizeMin;
+}
 
 /** Immutable; `packed` belongs to it once given. */
 export class BlockList {

@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import { blockId } from '../blocks/block-id.ts';
 import type { BlockList } from '../blocks/block-list.ts';
 import { systemCode } from '../errors.ts';
+import { badHintsMax } from '../limits.ts';
 import type { NodeId } from '../snapshot/entry.ts';
 import { type FileRecord, sameLocalStamp, stampOf } from '../store/receiver-records.ts';
 import type { ReplicaStore } from '../store/replica-store.ts';
@@ -21,6 +22,12 @@ interface CachedVersion extends OpenVersion {
   readonly key: string;
 }
 
+/** Block `blockId` may lie in file `id`. */
+export interface BlockHint {
+  readonly blockId: Buffer;
+  readonly id: NodeId;
+}
+
 const cachedVersionsMax = 4;
 
 /** Use it within one turn of the event loop, then `clear`: the tree changes in between. */
@@ -28,8 +35,8 @@ export class BlockSource {
   readonly #store: ReplicaStore;
   readonly #directories: Directories;
   #cache: CachedVersion[] = [];
-  /** Hints that led nowhere, to be dropped from the index. */
-  #badHints: { readonly blockId: Buffer; readonly id: NodeId }[] = [];
+  /** Hints that led nowhere, to be dropped from the index; the newest. */
+  #badHints: BlockHint[] = [];
 
   constructor(options: { readonly store: ReplicaStore; readonly folders: Folders }) {
     this.#store = options.store;
@@ -48,11 +55,18 @@ export class BlockSource {
   /** The bytes of a block, valid until the next call; undefined if the replica has it nowhere. */
   read(id: Buffer, size: number): Buffer | undefined {
     for (const hint of this.#store.hints(id)) {
-      const bytes = this.#readHint(id, size, hint.id, hint.block);
+      const bytes = this.#readHint(id, hint.id, hint.block, size);
       if (bytes) return bytes;
-      this.#badHints.push({ blockId: Buffer.from(id), id: hint.id });
+      if (this.#badHints.length < badHintsMax) {
+        this.#badHints.push({ blockId: Buffer.from(id), id: hint.id });
+      }
     }
     return undefined;
+  }
+
+  /** Does the hint lead to the block? */
+  holds({ blockId: id, id: file }: BlockHint): boolean {
+    return this.#readHint(id, file, 0) !== undefined;
   }
 
   /** Closes what `read` opened. */
@@ -63,7 +77,7 @@ export class BlockSource {
   }
 
   /** Gives the bad hints away. */
-  takeBadHints(): readonly { readonly blockId: Buffer; readonly id: NodeId }[] {
+  takeBadHints(): readonly BlockHint[] {
     const taken = this.#badHints;
     this.#badHints = [];
     return taken;
@@ -74,15 +88,15 @@ export class BlockSource {
     this.#directories.close();
   }
 
-  #readHint(id: Buffer, size: number, file: NodeId, near: number): Buffer | undefined {
+  #readHint(id: Buffer, file: NodeId, near: number, size?: number): Buffer | undefined {
     for (const version of this.#store.versions(file)) {
       const open = this.#cached(file, version);
       if (!open) continue;
       const { list, fd } = open;
       const isHere = near < list.count && list.isAt(near, id);
       const block = isHere ? near : list.indexOf(id, near);
-      if (block < 0 || list.sizeAt(block) !== size) continue;
-      const bytes = readIfThere(fd, list.offsetAt(block), size);
+      if (block < 0 || (size !== undefined && list.sizeAt(block) !== size)) continue;
+      const bytes = readIfThere(fd, list.offsetAt(block), list.sizeAt(block));
       if (bytes && blockId(this.#store.secret, bytes).equals(id)) return bytes;
     }
     return undefined;

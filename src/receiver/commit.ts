@@ -9,13 +9,19 @@
 // the next group.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
-import { groupOperationsMax, queuedCommitBytesMax, queuedCommitsMax } from '../limits.ts';
+import {
+  badHintsMax,
+  groupOperationsMax,
+  queuedCommitBytesMax,
+  queuedCommitsMax,
+} from '../limits.ts';
 import type { Log } from '../log.ts';
 import { Changes } from '../store/changes.ts';
 import type { ReplicaStore } from '../store/replica-store.ts';
 import type { ConfinedDirectory } from '../tree/confined-directory.ts';
 import type { StagedFile } from '../tree/staged-file.ts';
 import { type Applied, Applier } from './apply.ts';
+import { type BlockHint, BlockSource } from './block-source.ts';
 import type { Exclusive } from './exclusive.ts';
 import { sessionError } from './failure.ts';
 import type { Flush } from './flush.ts';
@@ -56,6 +62,7 @@ export class Committer {
   #failure: unknown;
   #waiters: (() => void)[] = [];
   #driftCount = 0;
+  #badHints: BlockHint[] = [];
 
   constructor(options: CommitOptions) {
     this.#options = options;
@@ -80,6 +87,11 @@ export class Committer {
     this.#queue.push(commit);
     this.#queuedBytes += commit.stagedBytes;
     void this.#run();
+  }
+
+  /** Entries of the index that led nowhere: the next commit drops those that still do. */
+  dropHints(hints: readonly BlockHint[]): void {
+    if (this.#badHints.length < badHintsMax) this.#badHints.push(...hints);
   }
 
   /** Resolves when one more commit may be staged; rejects once commits fail. */
@@ -144,9 +156,10 @@ export class Committer {
         group.map(({ commit, steps }) => ({ commit, bytes: encodeSteps(steps) })),
       );
       const changes = new Changes(store);
+      this.#checkHints(changes);
       const applied = await this.#apply(group, changes);
       onStep?.('records');
-      await store.write(changes.rows(), changes.head);
+      await changes.write();
       onStep?.('written');
       group.forEach((one, i) => {
         one.onSettled(applied[i]);
@@ -157,6 +170,18 @@ export class Committer {
       throw error;
     }
     await forgetOrphans(store);
+  }
+
+  /** Between commits records and tree agree: what leads nowhere now is no race. */
+  #checkHints(changes: Changes): void {
+    const hints = this.#badHints;
+    if (hints.length === 0) return;
+    this.#badHints = [];
+    const source = new BlockSource(this.#options);
+    for (const hint of hints) {
+      if (!source.holds(hint)) changes.dropHint(hint.blockId, hint.id);
+    }
+    source.close();
   }
 
   /** Applies the group to the tree and makes that durable; the records are in `changes`. */

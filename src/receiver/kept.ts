@@ -139,7 +139,7 @@ async function removeKept(options: KeptOptions, { name, record }: Row): Promise<
   await exclusive.run(async () => {
     const changes = new Changes(store);
     forgetKept(changes, { name, record });
-    await store.write(changes.rows(), changes.head);
+    await changes.write();
     await forgetOrphans(store);
   });
 }

@@ -25,7 +25,7 @@ export async function forgetOrphans(store: ReplicaStore): Promise<void> {
     if (rows.length < batchMax) changes.setOrphan(orphan.id, undefined);
     if (orphan.kind === 'lost') changes.setDirectory(orphan.id, undefined);
     else countKept(changes, orphan.id, bytes);
-    await store.write(changes.rows(), changes.head);
+    await changes.write();
   }
 }
 
@@ -59,7 +59,7 @@ async function forgetKeptBelow(store: ReplicaStore, parent: NodeId): Promise<voi
     changes.setOrphan(record.id, 'purged');
   }
   if (rows.length < batchMax) changes.setOrphan(parent, undefined);
-  await store.write(changes.rows(), changes.head);
+  await changes.write();
 }
 
 /** Adds to the size of the kept directory that `id` is, or is below of. */

@@ -14,6 +14,7 @@ import { type Entry, type NodeId, noStamp, rootId } from '../snapshot/entry.ts';
 import { type Name, printable } from '../snapshot/name.ts';
 import { Changes } from '../store/changes.ts';
 import { addPlace } from '../store/file-places.ts';
+import { indexBlocksPerWrite } from '../store/index-changes.ts';
 import { type LocalStamp, sameLocalStamp, stampOf } from '../store/receiver-records.ts';
 import type { ReplicaStore } from '../store/replica-store.ts';
 import type { ConfinedDirectory } from '../tree/confined-directory.ts';
@@ -31,7 +32,6 @@ export interface RebuildOptions {
 
 /** Records of one transaction: entries, and blocks put into the index. */
 const entriesPerWrite = 1024;
-const blocksPerWrite = 32_768;
 const openDirectoriesMax = 256;
 /** Looks at a file that changes while it is read. */
 const readsMax = 3;
@@ -124,7 +124,7 @@ class Scan {
       } catch (error) {
         this.#report(path, error);
       }
-      if (this.#entryCount >= entriesPerWrite || this.#blockCount >= blocksPerWrite) {
+      if (this.#entryCount >= entriesPerWrite || this.#blockCount >= indexBlocksPerWrite) {
         await this.#write();
       }
     }
@@ -203,12 +203,8 @@ class Scan {
     const places = [{ parent, name }];
     this.#changes.setFile(id, firstVersion, { links: 1, places, stamp, list });
     this.#add(parent, name, entryOf('file', id, stats));
-    for (let from = 0; from < list.count; from += blocksPerWrite) {
-      const count = Math.min(blocksPerWrite, list.count - from);
-      this.#changes.addHints(id, list, { from, count });
-      this.#blockCount += count;
-      if (list.count > blocksPerWrite) await this.#write();
-    }
+    this.#changes.addHints(id, list, { from: 0, count: list.count });
+    this.#blockCount += list.count;
   }
 
   /** Of a file that cannot be read the list is empty: nothing of it is reused. */
@@ -271,7 +267,7 @@ class Scan {
 
   async #write(): Promise<void> {
     const { store } = this.#options;
-    await store.write(this.#changes.rows(), this.#changes.head);
+    await this.#changes.write();
     this.#changes = new Changes(store);
     this.#entryCount = 0;
     this.#blockCount = 0;

@@ -79,7 +79,7 @@ async function rollForward(
   } finally {
     applier.close();
   }
-  await store.write(changes.rows(), changes.head);
+  await changes.write();
 }
 
 function madeDirectories(commits: readonly CommitToApply[]): Map<NodeId, DirectoryRecord> {
@@ -155,5 +155,5 @@ async function adoptKept({ folders, store, nowMs }: RecoverOptions): Promise<voi
     }
     if (rows.length < rowsMax) break;
   }
-  await store.write(changes.rows(), changes.head);
+  await changes.write();
 }

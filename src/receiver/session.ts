@@ -182,6 +182,7 @@ export class Session {
     }
     this.#arriving = undefined;
     this.#nextCommit++;
+    this.#options.committer.dropHints(this.#staging.takeBadHints());
     this.#options.committer.add({
       commit,
       steps: arriving.steps,

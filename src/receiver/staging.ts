@@ -12,7 +12,7 @@ import type { ReplicaStore } from '../store/replica-store.ts';
 import type { ConfinedDirectory } from '../tree/confined-directory.ts';
 import { readBytes, StagedFile } from '../tree/staged-file.ts';
 import type { Piece } from '../wire/messages.ts';
-import { BlockSource, type OpenVersion } from './block-source.ts';
+import { type BlockHint, BlockSource, type OpenVersion } from './block-source.ts';
 import type { Folders } from './folders.ts';
 import { Rejection } from './rejection.ts';
 import type { Run, StagedContent, StagedNode } from './steps.ts';
@@ -105,7 +105,7 @@ export class Staging {
 
   /** Is the block here, or on its way? If not, it counts as on its way from now on. */
   expect(id: Buffer): boolean {
-    if (this.#options.store.hasHint(id)) return true;
+    if (this.#options.store.hasBlock(id)) return true;
     const key = id.toString('latin1');
     if (this.#pendingBlocks.has(key)) return true;
     this.#addPending(key, promised);
@@ -211,7 +211,7 @@ export class Staging {
     }
   }
 
-  takeBadHints(): readonly { readonly blockId: Buffer; readonly id: NodeId }[] {
+  takeBadHints(): readonly BlockHint[] {
     return this.#source.takeBadHints();
   }
 

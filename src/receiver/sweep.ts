@@ -101,7 +101,7 @@ export class Sweep {
     await view.settle(flush);
     const { changes, lost, driftCount } = view;
     if (!changes.isEmpty) {
-      await store.write(changes.rows(), changes.head);
+      await changes.write();
       await forgetOrphans(store);
     }
     return { lost, driftCount };

@@ -1,6 +1,7 @@
 // Which blocks does the receiver have? Asked in batches that do not wait for each other; answers
 // come in the order of the questions.
 import assert from 'node:assert/strict';
+import { isIndexed } from '../blocks/block-list.ts';
 import { offerIdsMax } from '../limits.ts';
 import type { Connection } from '../net/connection.ts';
 import { MessageType } from '../wire/messages.ts';
@@ -18,7 +19,12 @@ export class Offers {
   /** The new pieces that the receiver needs; all are asked for at once. */
   async ask(pieces: readonly ReadPiece[]): Promise<ReadonlySet<ReadPiece>> {
     const needed = new Set<ReadPiece>();
-    const fresh = pieces.filter(piece => piece.kind === 'new');
+    const fresh: Extract<ReadPiece, { kind: 'new' }>[] = [];
+    for (const piece of pieces) {
+      if (piece.kind !== 'new') continue;
+      if (isIndexed(piece.bytes.length)) fresh.push(piece);
+      else needed.add(piece);
+    }
     const answers: Promise<void>[] = [];
     for (let from = 0; from < fresh.length; from += offerIdsMax) {
       const asked = fresh.slice(from, from + offerIdsMax);

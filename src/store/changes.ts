@@ -1,21 +1,19 @@
 // What a group of commits changes, kept in memory until it is written in one transaction. Reads
 // see the changes made so far, then the store.
+import type { BlockList } from '../blocks/block-list.ts';
 import { type Entry, type NodeId, nodeIdMax } from '../snapshot/entry.ts';
 import { decodeEntry, encodeEntry } from '../snapshot/entry-codec.ts';
 import type { Name } from '../snapshot/name.ts';
 import type { Head } from './head.ts';
+import { IndexChanges } from './index-changes.ts';
 import {
-  blockKey,
   type DirectoryRecord,
   decodeNameKey,
   encodeDirectory,
   encodeFile,
-  encodeHints,
   encodeKept,
   type FileRecord,
   fileKey,
-  type Hint,
-  hintsMax,
   idKey,
   type KeptRecord,
   nameKey,
@@ -37,18 +35,13 @@ interface NameChange {
   isChanged: boolean;
 }
 
-interface FileChange {
-  readonly id: NodeId;
-  readonly version: number;
-  readonly record: FileRecord | undefined;
-}
-
 export class Changes {
   readonly #store: ReplicaStore;
   readonly #names = new Map<string, NameChange>();
   readonly #directories = new Map<NodeId, DirectoryRecord | undefined>();
-  readonly #files = new Map<string, FileChange>();
-  readonly #hints = new Map<string, { key: Buffer; hints: Hint[] }>();
+  /** By file, then by version. */
+  readonly #files = new Map<NodeId, Map<number, FileRecord | undefined>>();
+  readonly #index: IndexChanges;
   readonly #kept = new Map<string, { key: Buffer; record: KeptRecord | undefined }>();
   readonly #orphans = new Map<NodeId, OrphanKind | undefined>();
   readonly #intentsDone: bigint[] = [];
@@ -66,6 +59,10 @@ export class Changes {
     this.#nextId = head.nextId;
     this.#keptNext = head.keptNext;
     this.watermark = head.watermark;
+    this.#index = new IndexChanges({
+      hints: blockId => store.hints(blockId),
+      listsOf: id => this.versions(id).flatMap(version => this.file(id, version)?.list ?? []),
+    });
   }
 
   entry(parent: ParentId, name: Name | ''): Entry | undefined {
@@ -91,21 +88,22 @@ export class Changes {
   }
 
   file(id: NodeId, version: number): FileRecord | undefined {
-    const change = this.#files.get(`${id}.${version}`);
-    return change ? change.record : this.#store.file(id, version);
+    const versions = this.#files.get(id);
+    return versions?.has(version) ? versions.get(version) : this.#store.file(id, version);
   }
 
   setFile(id: NodeId, version: number, record: FileRecord | undefined): void {
-    this.#files.set(`${id}.${version}`, { id, version, record });
+    const versions = this.#files.get(id);
+    if (versions) versions.set(version, record);
+    else this.#files.set(id, new Map([[version, record]]));
   }
 
   /** The versions held of a file, newest first. */
   versions(id: NodeId): number[] {
     const versions = new Set(this.#store.versions(id));
-    for (const change of this.#files.values()) {
-      if (change.id !== id) continue;
-      if (change.record) versions.add(change.version);
-      else versions.delete(change.version);
+    for (const [version, record] of this.#files.get(id) ?? []) {
+      if (record) versions.add(version);
+      else versions.delete(version);
     }
     return [...versions].sort((a, b) => b - a);
   }
@@ -113,21 +111,20 @@ export class Changes {
   /** Blocks `from` and following of file `id` may be found there from now on. */
   addHints(
     id: NodeId,
-    ids: { idAt(i: number): Buffer },
+    list: BlockList,
     run: { readonly from: number; readonly count: number },
   ): void {
-    for (let block = run.from; block < run.from + run.count; block++) {
-      const { hints } = this.#hintsAt(ids.idAt(block));
-      if (hints.some(hint => hint.id === id && hint.block === block)) continue;
-      hints.unshift({ id, block });
-      if (hints.length > hintsMax) hints.pop();
-    }
+    this.#index.add(id, list, run);
+  }
+
+  /** A version of file `id` with these blocks was removed. */
+  forgetHints(id: NodeId, list: BlockList): void {
+    this.#index.forget(id, list);
   }
 
   /** The block is not there, or not in file `id` any more. */
   dropHint(blockId: Buffer, id: NodeId): void {
-    const row = this.#hintsAt(blockId);
-    row.hints = row.hints.filter(hint => hint.id !== id);
+    this.#index.drop(blockId, id);
   }
 
   kept(parent: ParentId, name: Name): KeptRecord | undefined {
@@ -162,13 +159,20 @@ export class Changes {
 
   /** Would writing it change anything but the head? */
   get isEmpty(): boolean {
-    const maps = [this.#directories, this.#files, this.#hints, this.#kept, this.#orphans];
+    const maps = [this.#directories, this.#files, this.#kept, this.#orphans];
     if (maps.some(map => map.size > 0) || this.#intentsDone.length > 0) return false;
+    if (!this.#index.isEmpty) return false;
     for (const { isChanged } of this.#names.values()) if (isChanged) return false;
     return true;
   }
 
-  get head(): Head {
+  /** Makes the store what was changed, in one transaction; most of a very large file's hints follow. */
+  async write(): Promise<void> {
+    await this.#store.write(this.#rows(), this.#head);
+    while (!this.#index.isEmpty) await this.#store.writeIndex(this.#index.rows());
+  }
+
+  get #head(): Head {
     return {
       watermark: this.watermark,
       digest: this.#digest,
@@ -178,22 +182,19 @@ export class Changes {
     };
   }
 
-  /** Everything changed, as rows for ReplicaStore.write. */
-  rows(): Row[] {
-    const rows: Row[] = [];
+  #rows(): Row[] {
+    const rows: Row[] = [...this.#index.rows()];
     for (const { key, bytes, isChanged } of this.#names.values()) {
       if (isChanged) rows.push({ table: 'names', key, value: bytes });
     }
     for (const [id, record] of this.#directories) {
       rows.push({ table: 'dirs', key: idKey(id), value: record && encodeDirectory(record) });
     }
-    for (const { id, version, record } of this.#files.values()) {
-      const key = fileKey(id, version);
-      rows.push({ table: 'files', key, value: record && encodeFile(record) });
-    }
-    for (const { key, hints } of this.#hints.values()) {
-      const value = hints.length > 0 ? encodeHints(hints) : undefined;
-      rows.push({ table: 'blocks', key, value });
+    for (const [id, versions] of this.#files) {
+      for (const [version, record] of versions) {
+        const key = fileKey(id, version);
+        rows.push({ table: 'files', key, value: record && encodeFile(record) });
+      }
     }
     for (const { key, record } of this.#kept.values()) {
       rows.push({ table: 'kept', key, value: record && encodeKept(record) });
@@ -238,15 +239,5 @@ export class Changes {
       this.#names.set(id, change);
     }
     return change;
-  }
-
-  #hintsAt(blockId: Buffer): { key: Buffer; hints: Hint[] } {
-    const id = blockId.toString('latin1', 0, 8);
-    let row = this.#hints.get(id);
-    if (!row) {
-      row = { key: Buffer.from(blockKey(blockId)), hints: this.#store.hints(blockId) };
-      this.#hints.set(id, row);
-    }
-    return row;
   }
 }

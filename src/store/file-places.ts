@@ -44,19 +44,10 @@ export function replacePlace(
   changes.setFile(id, version, { ...record, places });
 }
 
-/** Removes record and hints. A hint that another version still needs comes back with its use. */
+/** Removes record and hints. A hint that another version still needs stays. */
 export function forgetFile(changes: Changes, { id, version }: FileVersion): void {
   const record = changes.file(id, version);
   if (!record) return;
   changes.setFile(id, version, undefined);
-  const others = changes
-    .versions(id)
-    .filter(other => other !== version)
-    .map(other => changes.file(id, other)?.list);
-  const { list } = record;
-  for (let i = 0; i < list.count; i++) {
-    const blockId = list.idAt(i);
-    if (others.some(other => other && other.indexOf(blockId, i) >= 0)) continue;
-    changes.dropHint(blockId, id);
-  }
+  changes.forgetHints(id, record.list);
 }

@@ -181,8 +181,16 @@ export class ReplicaStore {
     return bytes ? decodeHints(bytes) : [];
   }
 
-  hasHint(blockId: Buffer): boolean {
-    return this.database.tables.blocks.doesExist(blockKey(blockId));
+  /** Is there an entry that leads to a file? Only reading it there can tell more. */
+  hasBlock(blockId: Buffer): boolean {
+    return this.hints(blockId).some(({ id }) => this.#hasFile(id));
+  }
+
+  #hasFile(id: NodeId): boolean {
+    const { files } = this.database.tables;
+    const range = { start: fileKey(id, 0), end: idKey(id + 1), limit: 1 };
+    for (const _ of files.getKeys(range)) return true;
+    return false;
   }
 
   kept(parent: ParentId, name: Name): KeptRecord | undefined {
@@ -299,6 +307,14 @@ export class ReplicaStore {
       this.database.put('meta', metaKey.head, headBytes);
     });
     this.#head = head;
+  }
+
+  /** Entries of the block index, beside any commit. */
+  async writeIndex(rows: readonly Row[]): Promise<void> {
+    const sorted = rows.toSorted(compareRows);
+    await this.database.write(() => {
+      for (const { table, key, value } of sorted) this.database.put(table, key, value);
+    });
   }
 
   /** The replica belongs to `source` from now on. */

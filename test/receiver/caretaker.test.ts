@@ -79,11 +79,13 @@ t.test('kept content goes when it is old, with its records', async t => {
   const sender = await FakeSender.open(receiver);
   const d = sender.directory(rootId, 'd', { mode: 0o500 });
   const sub = sender.directory(d.entry.id, 'sub', { mode: 0o500 });
-  const f = sender.file(sub.entry.id, 'f', 'inside');
-  const g = sender.file(rootId, 'g', 'alone');
+  const contents = ['inside', 'alone'].map(text => Buffer.alloc(500, text));
+  const [ofF = Buffer.alloc(0), ofG = Buffer.alloc(0)] = contents;
+  const f = sender.file(sub.entry.id, 'f', ofF);
+  const g = sender.file(rootId, 'g', ofG);
   await sender.commit([d, sub, f, g]);
   await sender.commit([remove(rootId, 'd', d.entry.id), remove(rootId, 'g', g.entry.id)]);
-  const inside = [sender.block(Buffer.from('inside')), sender.block(Buffer.from('alone'))];
+  const inside = contents.map(bytes => sender.block(bytes));
   const ids = inside.map(piece => (piece.kind === 'block' ? piece.id : Buffer.alloc(16)));
   t.strictSame(await sender.offer(ids), [false, false], 'both blocks are here');
   nowMs += keepMs - 600_000;

@@ -5,6 +5,7 @@ import { Receiver } from '../../src/receiver/receiver.ts';
 import type { Operation } from '../../src/wire/messages.ts';
 import { Fuse } from '../support/crashing-directory.ts';
 import { FakeSender } from '../support/fake-sender.ts';
+import { auditIndex } from '../support/index-audit.ts';
 import { openUp } from '../support/open-up.ts';
 import { OperationModel } from '../support/operation-model.ts';
 import { randomInteger, seededRandom } from '../support/random.ts';
@@ -92,6 +93,7 @@ async function crashOnce(t: Test, seed: number, at: number | string): Promise<bo
   }
   await again.close();
   await second.close();
+  problems.push(...(await auditIndex(root)).faults);
   openUp(root);
   if (problems.length > 0) {
     t.strictSame(problems, [], `seed ${seed}, crash at ${at}, ${done} commits done`);
