@@ -2,33 +2,21 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
-import { blockId, zeroBlockId } from '../blocks/block-id.ts';
+import { zeroBlockId } from '../blocks/block-id.ts';
 import { BlockList, BlockListBuilder } from '../blocks/block-list.ts';
 import { ReplicaError, systemCode } from '../errors.ts';
-import { openStagesMax, pendingBlocksMax, stagingSliceBytes } from '../limits.ts';
+import { openStagesMax, stagingSliceBytes } from '../limits.ts';
 import type { Entry, NodeId } from '../snapshot/entry.ts';
 import { type Name, toName } from '../snapshot/name.ts';
 import type { ReplicaStore } from '../store/replica-store.ts';
 import type { ConfinedDirectory } from '../tree/confined-directory.ts';
-import { readBytes, StagedFile } from '../tree/staged-file.ts';
+import { StagedFile } from '../tree/staged-file.ts';
 import type { Piece } from '../wire/messages.ts';
-import { type BlockHint, BlockSource, type OpenVersion } from './block-source.ts';
+import { BlockFinder, type StagedPlace } from './block-finder.ts';
+import type { BlockHint, OpenVersion } from './block-source.ts';
 import type { Folders } from './folders.ts';
 import { Rejection } from './rejection.ts';
 import type { Run, StagedContent, StagedNode } from './steps.ts';
-
-/** A complete staged file whose commit is not durable yet. */
-interface Pending {
-  readonly name: Name;
-  readonly version: number;
-  readonly list: BlockList;
-}
-
-interface PendingBlock {
-  readonly name: Name;
-  readonly offset: number;
-  readonly size: number;
-}
 
 /** A new directory whose files are completed in it before it is renamed into place. */
 export interface StagedFolder {
@@ -37,32 +25,22 @@ export interface StagedFolder {
   readonly names: Set<Name>;
 }
 
-/** Where a staged file lies, if not under its staged name in the staging folder. */
-interface Within {
-  readonly directory: ConfinedDirectory;
-  readonly name: Name;
-}
-
 /** A file version under construction. */
 interface Build {
+  /** Its name in the staging folder, unless it lies in a staged directory. */
   readonly name: Name;
-  readonly within: Within | undefined;
+  readonly place: StagedPlace;
   readonly file: StagedFile;
   readonly id: NodeId;
   readonly sizeMax: number;
   readonly blocks: BlockListBuilder;
   readonly fresh: Run[];
-  /** Of the pending blocks that lie in it. */
+  /** Of the blocks that came with it. */
   readonly keys: string[];
   blockCount: number;
   base: OpenVersion | undefined;
   /** Why the version cannot be completed; what follows for it is read and dropped. */
   fault: Rejection | undefined;
-}
-
-export interface StagingCounters {
-  bytesReceived: number;
-  bytesReused: number;
 }
 
 export interface StagingOptions {
@@ -82,41 +60,29 @@ export interface Staged {
 /** The staging of one connection. */
 export class Staging {
   readonly #options: StagingOptions;
-  readonly #source: BlockSource;
+  readonly #finder: BlockFinder;
   readonly #prefix = randomBytes(6).toString('hex');
-  readonly counters: StagingCounters = { bytesReceived: 0, bytesReused: 0 };
   #count = 0;
   #sliceBytes = 0;
   readonly #stages = new Map<number, Build>();
-  /** By file id: the newest staged version. */
-  readonly #pending = new Map<NodeId, Pending>();
-  readonly #pendingBlocks = new Map<string, PendingBlock>();
-  readonly #within = new Map<Name, Within>();
-  /** By staged name: its pending blocks, and when its commit is over. */
-  readonly #unsettled = new Map<
-    Name,
-    { readonly keys: readonly string[]; readonly done: Promise<void> }
-  >();
+  /** By staged name: where complete files lie until their commit is over. */
+  readonly #places = new Map<Name, StagedPlace>();
 
   constructor(options: StagingOptions) {
     this.#options = options;
-    this.#source = new BlockSource(options);
+    this.#finder = new BlockFinder(options);
   }
 
   /** Is the block here, or on its way? If not, it counts as on its way from now on. */
   expect(id: Buffer): boolean {
-    if (this.#options.store.hasBlock(id)) return true;
-    const key = id.toString('latin1');
-    if (this.#pendingBlocks.has(key)) return true;
-    this.#addPending(key, promised);
-    return false;
+    return this.#finder.expect(id);
   }
 
   /** The whole content of a small file. Throws Rejection, or ERR_PROTOCOL. */
   async stageInline(
     entry: Entry,
     content: { readonly baseVersion: number; readonly pieces: readonly Piece[] },
-    options: { readonly done: Promise<void>; readonly within: Within | undefined },
+    options: { readonly done: Promise<void>; readonly within: StagedPlace | undefined },
   ): Promise<Staged> {
     const { done, within } = options;
     const build = this.#create(entry.id, entry.size, within);
@@ -128,7 +94,7 @@ export class Staging {
       this.#discard(build);
       throw error;
     } finally {
-      this.#source.clear();
+      this.#finder.clear();
     }
   }
 
@@ -175,7 +141,7 @@ export class Staging {
   async addToStage(stage: number, pieces: readonly Piece[]): Promise<void> {
     const build = this.#stage(stage);
     await this.#faultOf(build, () => this.#add(build, pieces));
-    this.#source.clear();
+    this.#finder.clear();
   }
 
   abortStage(stage: number): void {
@@ -204,35 +170,30 @@ export class Staging {
   settle(contents: Iterable<{ readonly id: NodeId; readonly content: StagedContent }>): void {
     for (const { id, content } of contents) {
       const { name } = content;
-      if (this.#pending.get(id)?.name === name) this.#pending.delete(id);
-      this.#dropBlocks(name, this.#unsettled.get(name)?.keys ?? []);
-      this.#unsettled.delete(name);
-      this.#within.delete(name);
+      const place = this.#places.get(name);
+      if (place) this.#finder.settle(id, place);
+      this.#places.delete(name);
     }
   }
 
   takeBadHints(): readonly BlockHint[] {
-    return this.#source.takeBadHints();
+    return this.#finder.takeBadHints();
   }
 
   /** Removes what belongs to no complete commit. */
   close(): void {
     for (const build of this.#stages.values()) this.#discard(build);
     this.#stages.clear();
-    this.#source.close();
+    this.#finder.close();
   }
 
-  #create(id: NodeId, sizeMax: number, within?: Within): Build {
+  #create(id: NodeId, sizeMax: number, within?: StagedPlace): Build {
     const name = this.#newName();
-    const { directory, name: fileName } = within ?? {
-      directory: this.#options.folders.staging,
-      name,
-    };
-    const file = StagedFile.create(directory, fileName);
-    if (within) this.#within.set(name, within);
+    const place = within ?? { directory: this.#options.folders.staging, name };
+    const file = StagedFile.create(place.directory, place.name);
     return {
       name,
-      within,
+      place,
       file,
       id,
       sizeMax,
@@ -243,13 +204,6 @@ export class Staging {
       base: undefined,
       fault: undefined,
     };
-  }
-
-  #openStaged(name: Name): number {
-    const within = this.#within.get(name);
-    return within
-      ? within.directory.openRead(within.name)
-      : this.#options.folders.staging.openRead(name);
   }
 
   #newName(): Name {
@@ -280,7 +234,7 @@ export class Staging {
       this.#sliceBytes += build.file.size - size;
       if (this.#sliceBytes < stagingSliceBytes) continue;
       this.#sliceBytes = 0;
-      this.#source.clear();
+      this.#finder.clear();
       await new Promise(setImmediate);
     }
   }
@@ -291,7 +245,6 @@ export class Staging {
         this.#refuseOver(build, piece.bytes.length);
         this.#noteBlock(build, piece.id, piece.bytes.length, true);
         build.file.write(piece.bytes);
-        this.counters.bytesReceived += piece.bytes.length;
         return;
       case 'zero': {
         this.#refuseOver(build, piece.size);
@@ -308,10 +261,13 @@ export class Staging {
         return;
       case 'block': {
         this.#refuseOver(build, piece.size);
-        const bytes = await this.#find(build, piece.id, piece.size);
+        const bytes = await this.#finder.find(piece.id, piece.size, {
+          place: build.place,
+          fd: build.file.fd,
+        });
+        if (!bytes) throw new Rejection('missing', 'a block is not here');
         this.#noteBlock(build, piece.id, piece.size, false);
         build.file.writeSparse(bytes);
-        this.counters.bytesReused += piece.size;
         return;
       }
     }
@@ -332,7 +288,6 @@ export class Staging {
       if (systemCode(error) === 'EUNSTABLE') throw new Rejection('missing', 'base was cut short');
       throw error;
     }
-    this.counters.bytesReused += size;
   }
 
   #refuseOver(build: Build, size: number): void {
@@ -350,73 +305,12 @@ export class Staging {
       build.fresh.push({ from: block, count: 1 });
     }
     if (!isCarried) return;
-    const key = id.toString('latin1');
-    build.keys.push(key);
-    this.#addPending(key, { name: build.name, offset: build.file.size, size });
-  }
-
-  #addPending(key: string, block: PendingBlock): void {
-    this.#pendingBlocks.set(key, block);
-    if (this.#pendingBlocks.size <= pendingBlocksMax) return;
-    for (const oldest of this.#pendingBlocks.keys()) {
-      this.#pendingBlocks.delete(oldest);
-      return;
-    }
-  }
-
-  /** The bytes of a block, valid until the next call. */
-  async #find(build: Build, id: Buffer, size: number): Promise<Buffer> {
-    const pending = this.#pendingBlocks.get(id.toString('latin1'));
-    const bytes = this.#readPending(build, pending, id, size) ?? this.#source.read(id, size);
-    if (bytes) return bytes;
-    const done = pending && this.#unsettled.get(pending.name)?.done;
-    if (done) {
-      // Renamed into place meanwhile; the index has it in a moment.
-      this.#source.clear();
-      await done;
-      const late = this.#source.read(id, size);
-      if (late) return late;
-    }
-    // A file that was to bring it was given up, or is slow to come: the next to need it sends it.
-    if (pending === promised) this.#pendingBlocks.delete(id.toString('latin1'));
-    throw new Rejection('missing', 'a block is not here');
-  }
-
-  #readPending(
-    build: Build,
-    pending: PendingBlock | undefined,
-    id: Buffer,
-    size: number,
-  ): Buffer | undefined {
-    if (!pending || pending === promised || pending.size !== size) return undefined;
-    const isOwn = pending.name === build.name;
-    try {
-      const fd = isOwn ? build.file.fd : this.#openStaged(pending.name);
-      try {
-        const bytes = readBytes(fd, pending.offset, size);
-        return blockId(this.#options.store.secret, bytes).equals(id) ? bytes : undefined;
-      } finally {
-        if (!isOwn) fs.closeSync(fd);
-      }
-    } catch (error) {
-      if (systemCode(error) === undefined) throw error;
-      return undefined;
-    }
+    const { place, file } = build;
+    build.keys.push(this.#finder.addBlock(id, { place, offset: file.size, size }));
   }
 
   async #openBase(id: NodeId, version: number): Promise<OpenVersion> {
-    const pending = this.#pending.get(id);
-    if (pending?.version === version) {
-      try {
-        const fd = this.#openStaged(pending.name);
-        return { fd, list: pending.list };
-      } catch (error) {
-        if (systemCode(error) === undefined) throw error;
-        this.#source.clear();
-        await this.#unsettled.get(pending.name)?.done;
-      }
-    }
-    const base = this.#source.openVersion(id, version);
+    const base = await this.#finder.openVersion(id, version);
     if (!base) throw new Rejection('missing', `version ${version} of the file is not here`);
     return base;
   }
@@ -434,14 +328,15 @@ export class Staging {
     const content: StagedContent = {
       name: build.name,
       ino: stats.ino,
-      isWithin: build.within !== undefined,
+      isWithin: build.place.directory !== this.#options.folders.staging,
       mtimeNs: stats.mtimeNs,
       ctimeNs: stats.ctimeNs,
       list,
       fresh: build.fresh,
     };
-    this.#pending.set(entry.id, { name: build.name, list, version: entry.version });
-    this.#unsettled.set(build.name, { keys: build.keys, done });
+    const { keys, place } = build;
+    this.#places.set(build.name, place);
+    this.#finder.addVersion(entry.id, { place, version: entry.version, list, keys, done });
     if (this.#options.keepOpen()) return { content, file: build.file };
     build.file.close();
     return { content, file: undefined };
@@ -451,19 +346,9 @@ export class Staging {
     if (build.base) fs.closeSync(build.base.fd);
     build.base = undefined;
     build.file.close();
-    const { directory, name } = build.within ?? {
-      directory: this.#options.folders.staging,
-      name: build.name,
-    };
+    const { directory, name } = build.place;
     if (directory.lstat(name)) directory.unlink(name);
-    this.#within.delete(build.name);
-    this.#dropBlocks(build.name, build.keys);
-  }
-
-  #dropBlocks(name: Name, keys: readonly string[]): void {
-    for (const key of keys) {
-      if (this.#pendingBlocks.get(key)?.name === name) this.#pendingBlocks.delete(key);
-    }
+    this.#finder.drop(build.place, build.keys);
   }
 }
 
@@ -472,6 +357,3 @@ function inodeOf(directory: ConfinedDirectory, name: Name): bigint {
   assert(stats, 'what was just made is there');
   return stats.ino;
 }
-
-/** The sender was told to send the block. */
-const promised: PendingBlock = { name: toName('promised'), offset: 0, size: 0 };

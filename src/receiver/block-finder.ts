@@ -1,0 +1,187 @@
+// Finds what a version under construction is made of: blocks and base versions, in content that was
+// staged a moment ago or in the tree. Whatever the records say, a block counts by its hash.
+import fs from 'node:fs';
+import { blockId } from '../blocks/block-id.ts';
+import type { BlockList } from '../blocks/block-list.ts';
+import { systemCode } from '../errors.ts';
+import { pendingBlocksMax } from '../limits.ts';
+import type { NodeId } from '../snapshot/entry.ts';
+import type { Name } from '../snapshot/name.ts';
+import type { ReplicaStore } from '../store/replica-store.ts';
+import type { ConfinedDirectory } from '../tree/confined-directory.ts';
+import { readBytes } from '../tree/staged-file.ts';
+import { type BlockHint, BlockSource, type OpenVersion } from './block-source.ts';
+import type { Folders } from './folders.ts';
+
+/** Where a staged file lies until its commit is applied; one object a file. */
+export interface StagedPlace {
+  readonly directory: ConfinedDirectory;
+  readonly name: Name;
+}
+
+/** A block that came with a staged file. */
+interface StagedBlock {
+  readonly place: StagedPlace;
+  readonly offset: number;
+  readonly size: number;
+}
+
+/** A complete staged file whose commit is not durable yet. */
+interface StagedVersion {
+  readonly place: StagedPlace;
+  readonly version: number;
+  readonly list: BlockList;
+  /** Of its blocks. */
+  readonly keys: readonly string[];
+  /** Resolves when its commit is over. */
+  readonly done: Promise<void>;
+}
+
+export interface BlockFinderOptions {
+  readonly store: ReplicaStore;
+  readonly folders: Folders;
+}
+
+/** Use it within one turn of the event loop, then `clear`: the tree changes in between. */
+export class BlockFinder {
+  readonly #store: ReplicaStore;
+  readonly #source: BlockSource;
+  /** By block id; promised: the sender was told to send it. */
+  readonly #blocks = new Map<string, StagedBlock | 'promised'>();
+  /** By file id: the newest staged version. */
+  readonly #newest = new Map<NodeId, StagedVersion>();
+  readonly #unsettled = new Map<StagedPlace, StagedVersion>();
+
+  constructor(options: BlockFinderOptions) {
+    this.#store = options.store;
+    this.#source = new BlockSource(options);
+  }
+
+  /** Is the block here, or on its way? If not, it counts as on its way from now on. */
+  expect(id: Buffer): boolean {
+    if (this.#store.hasBlock(id)) return true;
+    const key = keyOf(id);
+    if (this.#blocks.has(key)) return true;
+    this.#note(key, 'promised');
+    return false;
+  }
+
+  /** The bytes of a block, valid until the next call; `own`: the file that is to have it, open. */
+  async find(
+    id: Buffer,
+    size: number,
+    own: { readonly place: StagedPlace; readonly fd: number },
+  ): Promise<Buffer | undefined> {
+    const staged = this.#blocks.get(keyOf(id));
+    const bytes = this.#readStaged(id, size, own) ?? this.#source.read(id, size);
+    if (bytes) return bytes;
+    const done =
+      staged === undefined || staged === 'promised'
+        ? undefined
+        : this.#unsettled.get(staged.place)?.done;
+    if (done) {
+      // Renamed into place meanwhile; the index has it in a moment.
+      this.#source.clear();
+      await done;
+      const late = this.#source.read(id, size);
+      if (late) return late;
+    }
+    // A file that was to bring it was given up, or is slow to come: the next to need it sends it.
+    if (staged === 'promised') this.#blocks.delete(keyOf(id));
+    return undefined;
+  }
+
+  /** Version `version` of file `id`, staged or in the tree; the caller closes it. */
+  async openVersion(id: NodeId, version: number): Promise<OpenVersion | undefined> {
+    const staged = this.#newest.get(id);
+    if (staged?.version === version) {
+      try {
+        return { fd: openPlace(staged.place), list: staged.list };
+      } catch (error) {
+        if (systemCode(error) === undefined) throw error;
+        this.#source.clear();
+        await this.#unsettled.get(staged.place)?.done;
+      }
+    }
+    return this.#source.openVersion(id, version);
+  }
+
+  /** A block came; its key is to be dropped with the file. */
+  addBlock(id: Buffer, block: StagedBlock): string {
+    const key = keyOf(id);
+    this.#note(key, block);
+    return key;
+  }
+
+  addVersion(id: NodeId, version: StagedVersion): void {
+    this.#newest.set(id, version);
+    this.#unsettled.set(version.place, version);
+  }
+
+  /** The commit of the file is over: the index has it, or it is gone. */
+  settle(id: NodeId, place: StagedPlace): void {
+    if (this.#newest.get(id)?.place === place) this.#newest.delete(id);
+    this.drop(place, this.#unsettled.get(place)?.keys ?? []);
+    this.#unsettled.delete(place);
+  }
+
+  /** The blocks that came with the file are not there any more. */
+  drop(place: StagedPlace, keys: readonly string[]): void {
+    for (const key of keys) {
+      const block = this.#blocks.get(key);
+      if (block !== 'promised' && block?.place === place) this.#blocks.delete(key);
+    }
+  }
+
+  takeBadHints(): readonly BlockHint[] {
+    return this.#source.takeBadHints();
+  }
+
+  /** Closes what was opened in the tree. */
+  clear(): void {
+    this.#source.clear();
+  }
+
+  close(): void {
+    this.#source.close();
+  }
+
+  #note(key: string, block: StagedBlock | 'promised'): void {
+    this.#blocks.set(key, block);
+    if (this.#blocks.size <= pendingBlocksMax) return;
+    for (const oldest of this.#blocks.keys()) {
+      this.#blocks.delete(oldest);
+      return;
+    }
+  }
+
+  #readStaged(
+    id: Buffer,
+    size: number,
+    own: { readonly place: StagedPlace; readonly fd: number },
+  ): Buffer | undefined {
+    const block = this.#blocks.get(keyOf(id));
+    if (block === undefined || block === 'promised' || block.size !== size) return undefined;
+    const isOwn = block.place === own.place;
+    try {
+      const fd = isOwn ? own.fd : openPlace(block.place);
+      try {
+        const bytes = readBytes(fd, block.offset, size);
+        return blockId(this.#store.secret, bytes).equals(id) ? bytes : undefined;
+      } finally {
+        if (!isOwn) fs.closeSync(fd);
+      }
+    } catch (error) {
+      if (systemCode(error) === undefined) throw error;
+      return undefined;
+    }
+  }
+}
+
+function keyOf(id: Buffer): string {
+  return id.toString('latin1');
+}
+
+function openPlace({ directory, name }: StagedPlace): number {
+  return directory.openRead(name);
+}
