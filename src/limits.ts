@@ -97,3 +97,7 @@ export const singleFlushesMax = 8;
 export const piecesPerFrameMax = 2048;
 /** New directories of one commit that are completed before they are placed: each holds a descriptor. */
 export const stagedFoldersMax = 32;
+/** Frames packed together: what one packed frame may become when it is unpacked. */
+export const packedSizeMax = 512 * 1024;
+/** Below this the few bytes saved are not worth a turn of the compressor. */
+export const packedSizeMin = 64;

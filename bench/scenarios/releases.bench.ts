@@ -62,7 +62,9 @@ async function byRsync(pair: Pair, flags: readonly string[]): Promise<readonly [
 
 async function byReplica(pair: Pair): Promise<readonly [Cost, Cost]> {
   const { source, target, next, folder } = trees(pair);
-  const pushArgs = values['push-args'].split(' ').filter(arg => arg !== '');
+  // rsync's --delete knows no limit.
+  const given = values['push-args'].split(' ').filter(arg => arg !== '');
+  const pushArgs = ['--max-delete', '100%', ...given];
   const options = { folder: join(folder, 'home'), source, target, pushArgs };
   const session = await CountedSession.open(
     rate === undefined ? options : { ...options, bytesPerSecond: rate },

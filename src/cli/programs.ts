@@ -29,7 +29,7 @@ export interface Programs {
 
 export const realPrograms: Programs = {
   dial: async options => (await import('../net/dial.ts')).dial(options),
-  memoryPair: async () => (await import('../net/connection.ts')).memoryPair(),
+  memoryPair: async () => (await import('../net/memory-pair.ts')).memoryPair(),
   listen: async options => (await import('../net/listener.ts')).Listener.open(options),
   openReceiver: async options => (await import('../receiver/receiver.ts')).Receiver.open(options),
   openSender: async options => (await import('../sender/sender.ts')).Sender.open(options),

@@ -7,6 +7,7 @@ import type { Connection } from '../net/connection.ts';
 import type { Key } from '../store/key-file.ts';
 import { checkApart, checkDestination, checkSource, realPathOf } from './checks.ts';
 import { closeInTime } from './close-in-time.ts';
+import { readCompression } from './compression-settings.ts';
 import { readDestinationSettings } from './destination-settings.ts';
 import { ExitCode } from './exit-code.ts';
 import { KeyRing } from './keys.ts';
@@ -74,6 +75,16 @@ export class PushCommand extends ReplicaCommand {
     description: 'Do the deletes that are held, once',
   });
   checksum = Option.Boolean('-c,--checksum', { description: 'Read and hash every file again' });
+  compressAlways = Option.Boolean('-z', {
+    description: 'Compress what is sent, however fast the link: --compress on',
+  });
+  compress = Option.String('--compress', {
+    description:
+      '<HOW> auto: as far as the link leaves time for it; on, off, brotli, zstd (default auto)',
+  });
+  compressLevel = Option.String('--compress-level', {
+    description: '<N> 1 to 19: less time or fewer bytes (default: brotli 5, zstd 6)',
+  });
   timeout = Option.String('--timeout', {
     description: '<TIME> With --once, give up when unreachable this long (default 30s)',
   });
@@ -195,6 +206,7 @@ export class PushCommand extends ReplicaCommand {
         throw usage(`--${flag}`, "is for a folder on this machine; give it to 'replica receive'");
       }
     }
+    const compression = readCompression(settings, this);
     const keyFile = settings.text('key-file', this.keyFile);
     // Looked up for every attempt: pairing again mends a push that is running.
     const key = (): Key =>
@@ -215,6 +227,7 @@ export class PushCommand extends ReplicaCommand {
           insecure,
           timeoutMs: Math.min(timeoutMs, connectMsMax),
           signal,
+          compression,
           ...(insecure ? {} : { key: key() }),
         }),
       close: async () => {},

@@ -6,16 +6,8 @@ import assert from 'node:assert/strict';
 import type { Duplex } from 'node:stream';
 import { ReplicaError, systemCode } from '../errors.ts';
 import {
-  closeLingerMs,
-  creditIdleMs,
   creditStepBytes,
-  deadAfterMs,
-  frameMs,
-  handshakeMs,
   helloPayloadSizeMax,
-  pingAfterMs,
-  tlsRecordsMax,
-  tlsRecordsWorn,
   windowBytesMax,
   writeQueueBytesMax,
 } from '../limits.ts';
@@ -29,43 +21,18 @@ import {
   protocolMajor,
 } from '../wire/messages.ts';
 import { PeerSession } from '../wire/session-state.ts';
+import {
+  type ConnectionLimits,
+  type ConnectionOptions,
+  defaultLimits,
+} from './connection-options.ts';
 import { CreditMeter, isCounted } from './credit-meter.ts';
 import { failureError, lastFailure, otherVersion } from './failure-error.ts';
 import { Inbox } from './inbox.ts';
-import { LinkClock, type LinkLimits } from './link-clock.ts';
-import { memoryDuplexPair } from './memory-duplex.ts';
+import { LinkClock } from './link-clock.ts';
 import { Outbox } from './outbox.ts';
+import { type Compression, featuresOf, noCompression, packerFor, Unpacker } from './packing.ts';
 import { Waiters } from './waiters.ts';
-
-export interface ConnectionLimits extends LinkLimits {
-  readonly creditIdleMs: number;
-  readonly closeLingerMs: number;
-  /** TLS records after which isWorn, and after which the connection breaks. */
-  readonly tlsRecordsWorn: number;
-  readonly tlsRecordsMax: number;
-}
-
-const defaultLimits: ConnectionLimits = {
-  helloMs: handshakeMs,
-  pingAfterMs,
-  deadAfterMs,
-  frameMs,
-  creditIdleMs,
-  closeLingerMs,
-  tlsRecordsWorn,
-  tlsRecordsMax,
-};
-
-export interface ConnectionOptions {
-  /** True where nothing else protects the bytes. */
-  readonly checksum: boolean;
-  /** Who is at the other end, for messages to people. */
-  readonly peer: string;
-  readonly peerKeyId?: string | undefined;
-  /** Closes the connection when it aborts. */
-  readonly signal?: AbortSignal | undefined;
-  readonly limits?: Partial<ConnectionLimits> | undefined;
-}
 
 export class Connection {
   readonly peer: string;
@@ -74,6 +41,8 @@ export class Connection {
   readonly greeted: Promise<boolean>;
   /** Resolves when the stream is gone. Never rejects. */
   readonly closed: Promise<void>;
+  /** For this side's Hello. */
+  readonly features: bigint;
 
   readonly #stream: Duplex;
   readonly #limits: ConnectionLimits;
@@ -83,6 +52,8 @@ export class Connection {
   readonly #meter = new CreditMeter();
   readonly #waiters = new Waiters();
   readonly #clock: LinkClock;
+  readonly #compression: Compression;
+  readonly #checksum: boolean;
   #settleGreeted: (isGreeted: boolean) => void = () => {};
 
   /** Why no more can be sent. */
@@ -93,6 +64,7 @@ export class Connection {
   /** The last message was yielded. */
   #isOver = false;
   #peerRole: Hello['role'] | undefined;
+  #peerFeatures = 0n;
   #handledBytes = 0;
   #creditedBytes = 0;
   #pongToken: bigint | undefined;
@@ -112,6 +84,9 @@ export class Connection {
     this.#limits = { ...defaultLimits, ...options.limits };
     this.#clock = new LinkClock(this.#limits, performance.now());
     const { checksum } = options;
+    this.#checksum = checksum;
+    this.#compression = options.compression ?? noCompression;
+    this.features = featuresOf(this.#compression);
     this.#outbox = new Outbox(stream, { checksum, onWritten: () => this.#onWritten() });
     this.#inbox = new Inbox(stream, { checksum, clock: this.#clock });
     this.greeted = new Promise(resolve => {
@@ -249,6 +224,7 @@ export class Connection {
       this.#failure = lastFailure(this.#inbox.rest(), this.peer) ?? error;
     }
     this.#outbox.close();
+    this.#inbox.close();
     this.#settle(this.#failure ?? this.#closedError());
     this.#stream.destroy();
   }
@@ -273,9 +249,17 @@ export class Connection {
   #add(message: Message): void {
     if (isCounted(message.type)) this.#meter.sent(encodedSize(message), performance.now());
     this.#outbox.add(message);
+    if (message.type === MessageType.Welcome) this.#pack();
     this.#clock.sent(performance.now());
     if (this.#outbox.records < this.#limits.tlsRecordsMax) return;
     this.#break(new ReplicaError('ERR_SOCKET', `connection to ${this.peer} used its key up`));
+  }
+
+  /** The Welcome is through: what follows it may be packed, both ways. */
+  #pack(): void {
+    if (this.features !== 0n) this.#inbox.unpack(new Unpacker(this.features));
+    const packing = packerFor(this.#compression, this.#peerFeatures, this.#checksum);
+    if (packing) this.#outbox.pack(packing.packer, packing.always);
   }
 
   #hasRoom(): boolean {
@@ -311,7 +295,7 @@ export class Connection {
     for (;;) {
       if (this.#isOver || this.#closing) return undefined;
       if (this.#inbox.hasEnded) return this.#finish();
-      if (this.#failure) throw this.#failure;
+      if (this.#failure && !this.#inbox.isUnpacking) throw this.#failure;
       this.#creditWhenIdle();
       await this.#inbox.more();
       const frame = this.#takeFrame();
@@ -353,6 +337,10 @@ export class Connection {
       case MessageType.Hello:
         if (message.major !== protocolMajor) throw this.#breach(otherVersion(message), 'version');
         this.#peerRole = message.role;
+        this.#peerFeatures = message.features;
+        return message;
+      case MessageType.Welcome:
+        this.#pack();
         return message;
       case MessageType.Failure:
         this.#isOver = true;
@@ -405,13 +393,6 @@ export class Connection {
     }
     this.#watchTimer = setTimeout(() => this.#watch(), verdict.againMs);
   }
-}
-
-/** Two connections within this process, with the same frames and checks as over a network. */
-export function memoryPair(): [Connection, Connection] {
-  const [left, right] = memoryDuplexPair();
-  const options = { checksum: false, peer: 'this process' };
-  return [Connection.over(left, options), Connection.over(right, options)];
 }
 
 const bug = { code: 'bug', message: 'internal error' } as const;

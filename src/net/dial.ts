@@ -4,7 +4,9 @@ import net from 'node:net';
 import tls from 'node:tls';
 import { ReplicaError, systemCode } from '../errors.ts';
 import { formatAddress, isLoopbackAddress } from './address.ts';
-import { Connection, type ConnectionLimits } from './connection.ts';
+import { Connection } from './connection.ts';
+import type { ConnectionLimits } from './connection-options.ts';
+import { type Compression, compressionFor } from './packing.ts';
 import { assertPsk, identityOf, type Psk, pskOf, pskTlsOptions } from './psk.ts';
 
 export interface DialOptions {
@@ -19,6 +21,7 @@ export interface DialOptions {
   readonly timeoutMs: number;
   readonly signal?: AbortSignal | undefined;
   readonly limits?: Partial<ConnectionLimits> | undefined;
+  readonly compression?: Compression | undefined;
 }
 
 /**
@@ -39,8 +42,9 @@ export async function dial(options: DialOptions): Promise<Connection> {
     // Each step listens for errors itself; this one hears those that come in between.
     socket.on('error', () => {});
     await deadline.race(tcpConnected(socket, peer));
+    const address = socket.remoteAddress ?? '';
     // The name may mean something else by now.
-    if (insecure) assertLoopbackAddress(socket.remoteAddress ?? '', host);
+    if (insecure) assertLoopbackAddress(address, host);
     if (key && !insecure) socket = await deadline.race(secured(socket, key, peer));
     return Connection.over(socket, {
       checksum: insecure,
@@ -48,6 +52,7 @@ export async function dial(options: DialOptions): Promise<Connection> {
       peerKeyId: insecure ? undefined : key?.id,
       signal,
       limits: options.limits,
+      compression: compressionFor(options.compression, isLoopbackAddress(address)),
     });
   } catch (error) {
     socket?.destroy();

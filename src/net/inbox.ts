@@ -1,13 +1,24 @@
 // Frames out of a stream, at the pace of whoever takes them: the stream flows only while somebody
 // waits for a frame that is not there yet.
 import type { Duplex } from 'node:stream';
+import { ReplicaError } from '../errors.ts';
+import { payloadSizeMax } from '../limits.ts';
 import { type Frame, FrameDecoder } from '../wire/frame-decoder.ts';
+import { packedType } from '../wire/packed.ts';
 import type { LinkClock } from './link-clock.ts';
+import type { Unpacker } from './packing.ts';
 
 export class Inbox {
   readonly #stream: Duplex;
   readonly #clock: LinkClock;
   readonly #decoder: FrameDecoder;
+  readonly #checksum: boolean;
+  /** Set once packed frames may come. */
+  #unpacker: Unpacker | undefined;
+  /** Frames that were packed. */
+  #unpacked: FrameDecoder | undefined;
+  #isUnpacking = false;
+  #isClosed = false;
   /** Decoded and not taken: at most one while the stream lives. */
   #frames: Frame[] = [];
   #fault: unknown;
@@ -21,6 +32,7 @@ export class Inbox {
     this.#stream = stream;
     this.#clock = options.clock;
     this.#decoder = new FrameDecoder(options);
+    this.#checksum = options.checksum;
     stream.on('data', (chunk: Buffer) => this.#onData(chunk));
     stream.pause();
     stream.once('end', () => {
@@ -36,7 +48,12 @@ export class Inbox {
 
   /** True when the peer has ended the stream; frames may be left. */
   get hasEnded(): boolean {
-    return this.#hasEnded;
+    return this.#hasEnded && !this.#isUnpacking;
+  }
+
+  /** True while frames are being unpacked: more() waits for them, even when the stream is gone. */
+  get isUnpacking(): boolean {
+    return this.#isUnpacking;
   }
 
   /** True while a frame has begun and is not complete. */
@@ -46,6 +63,19 @@ export class Inbox {
 
   setPayloadSizeMax(max: number): void {
     this.#decoder.setPayloadSizeMax(max);
+  }
+
+  /** Packed frames may come from now on. */
+  unpack(unpacker: Unpacker): void {
+    this.#unpacker = unpacker;
+    this.#unpacked = new FrameDecoder({ checksum: this.#checksum });
+    this.#unpacked.setPayloadSizeMax(payloadSizeMax);
+  }
+
+  /** Nothing is read any more but what is there. */
+  close(): void {
+    this.#isClosed = true;
+    if (!this.#isUnpacking) this.#unpacker?.close();
   }
 
   /** The next frame if it is there. Throws what the decoder refused. */
@@ -70,7 +100,7 @@ export class Inbox {
     this.#clock.startReading(performance.now(), this.#decoder.isPartial);
     await new Promise<void>(resolve => {
       this.#wake = resolve;
-      this.#stream.resume();
+      if (!this.#isUnpacking) this.#stream.resume();
     });
   }
 
@@ -99,6 +129,7 @@ export class Inbox {
     this.#decode();
     this.#clock.heard(performance.now(), this.#decoder.isPartial);
     if (this.#frames.length > 0 || this.#fault) this.wake();
+    else if (this.#isUnpacking) this.#stream.pause();
   }
 
   /** Sees to it that there is a frame or a fault, if there are bytes enough. */
@@ -107,12 +138,32 @@ export class Inbox {
   }
 
   #decodeNext(): void {
-    if (this.#fault) return;
+    if (this.#fault || this.#isUnpacking) return;
     try {
-      const frame = this.#decoder.next();
-      if (frame) this.#frames.push(frame);
+      const unpacked = this.#unpacked?.next();
+      // Whole frames, none of them packed.
+      if (!unpacked && this.#unpacked?.isPartial) {
+        throw new ReplicaError('ERR_PROTOCOL', 'packed frames are cut off');
+      }
+      const frame = unpacked ?? this.#decoder.next();
+      if (!frame) return;
+      if (!unpacked && frame.type === packedType && this.#unpacker && this.#unpacked) {
+        void this.#unpackFrame(frame.payload, this.#unpacker, this.#unpacked);
+      } else this.#frames.push(frame);
     } catch (error) {
       this.#fault = error;
     }
+  }
+
+  async #unpackFrame(payload: Buffer, unpacker: Unpacker, decoder: FrameDecoder): Promise<void> {
+    this.#isUnpacking = true;
+    try {
+      decoder.push(await unpacker.unpack(payload));
+    } catch (error) {
+      this.#fault = error;
+    }
+    this.#isUnpacking = false;
+    if (this.#isClosed) unpacker.close();
+    this.wake();
   }
 }

@@ -7,7 +7,9 @@ import { ReplicaError, systemCode } from '../errors.ts';
 import * as limits from '../limits.ts';
 import type { Log } from '../log.ts';
 import { callerOf, formatAddress, isLoopbackAddress } from './address.ts';
-import { Connection, type ConnectionLimits } from './connection.ts';
+import { Connection } from './connection.ts';
+import type { ConnectionLimits } from './connection-options.ts';
+import { type Compression, compressionFor } from './packing.ts';
 import { idOf, type Psk, pskOf, pskTlsOptions } from './psk.ts';
 
 export interface ListenerLimits extends ConnectionLimits {
@@ -36,6 +38,7 @@ export interface ListenerOptions {
   readonly insecure: boolean;
   readonly log: Log;
   readonly limits?: Partial<ListenerLimits> | undefined;
+  readonly compression?: Compression | undefined;
 }
 
 interface Stranger {
@@ -242,11 +245,13 @@ export class Listener {
     }
     clearTimeout(stranger.timer);
     stranger.isConnected = true;
+    const address = socket.remoteAddress ?? '';
     const connection = Connection.over(socket, {
       checksum: !this.#tls,
-      peer: formatAddress(socket.remoteAddress ?? '', socket.remotePort ?? 0),
+      peer: formatAddress(address, socket.remotePort ?? 0),
       peerKeyId: key?.id,
       limits: this.#options.limits,
+      compression: compressionFor(this.#options.compression, isLoopbackAddress(address)),
     });
     void connection.greeted.then(() => this.#forget(id));
     if (key && this.#countOf(key) >= this.#limits.connectionsPerKeyMax) {

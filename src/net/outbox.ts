@@ -4,12 +4,21 @@
 import type { Duplex } from 'node:stream';
 import { writeSizeMax } from '../limits.ts';
 import { FrameChecksum, frameSize, writeFrame } from '../wire/frame.ts';
-import type { Message } from '../wire/messages.ts';
+import { type Message, MessageType } from '../wire/messages.ts';
+import type { Packer } from './packing.ts';
 
 /** Write buffers that went out, for the next connection that needs one: at most 8 in the process. */
 const spareBuffers: Buffer[] = [];
 const spareBuffersMax = 8;
 const tlsRecordSize = 16 * 1024;
+/** Buffers that may wait to be packed while the stream waits for them, unless all are packed. */
+const packingMax = 2;
+
+interface Gathered {
+  readonly frames: Buffer;
+  /** What is written in place of them, if they are packed. */
+  readonly packed: Promise<Buffer> | undefined;
+}
 
 export class Outbox {
   readonly #stream: Duplex;
@@ -20,13 +29,18 @@ export class Outbox {
   #buffer: Buffer | undefined;
   #filled = 0;
   /** Full, to be written in turn; with #isEnding, the end comes after them. */
-  #queue: Buffer[] = [];
+  #queue: Gathered[] = [];
   #queuedBytes = 0;
+  /** One of the queue is being packed or written. */
+  #isBusy = false;
   #isWriting = false;
   #isEnding = false;
   #immediate: NodeJS.Immediate | undefined;
   #bytes = 0;
   #records = 0;
+  #packer: Packer | undefined;
+  #packsAll = false;
+  #packingCount = 0;
 
   constructor(
     stream: Duplex,
@@ -52,20 +66,39 @@ export class Outbox {
     return this.#filled + this.#queuedBytes;
   }
 
+  /**
+   * What is added from now on is packed; unless `always`, not what the stream is ready for before
+   * the packer is.
+   */
+  pack(packer: Packer, always: boolean): void {
+    this.flush();
+    this.#packer = packer;
+    this.#packsAll = always;
+  }
+
   /** Takes a copy of `message`; it is written when the buffer is full or the turn ends. */
   add(message: Message): void {
     const size = frameSize(message, this.#checksum);
+    const isLast = message.type === MessageType.Failure;
+    if (isLast) this.flush();
     if (this.#buffer && this.#filled + size > this.#buffer.length) this.flush();
     this.#buffer ??= takeBuffer(size);
     const target = { bytes: this.#buffer, offset: this.#filled };
     this.#filled = writeFrame(message, target, this.#checksum);
     this.#bytes += size;
-    if (this.#filled > writeSizeMax - tlsRecordSize) this.flush();
+    // Last words are written plain, to be understood whatever became of the stream.
+    if (isLast) this.#gather(undefined);
+    else if (this.#filled > writeSizeMax - tlsRecordSize) this.flush();
     else this.#immediate ??= setImmediate(() => this.flush());
   }
 
   /** Writes what was gathered. */
   flush(): void {
+    const isPacked = this.#packsAll || this.#isWriting || this.#packingCount < packingMax;
+    this.#gather(isPacked ? this.#packer : undefined);
+  }
+
+  #gather(packer: Packer | undefined): void {
     if (this.#immediate) clearImmediate(this.#immediate);
     this.#immediate = undefined;
     const buffer = this.#buffer;
@@ -73,26 +106,49 @@ export class Outbox {
     if (!buffer || size === 0) return;
     this.#buffer = undefined;
     this.#filled = 0;
-    this.#records += Math.ceil(size / tlsRecordSize);
-    this.#queue.push(buffer.subarray(0, size));
+    const frames = buffer.subarray(0, size);
+    this.#queue.push({ frames, packed: packer && this.#packed(packer, frames) });
     this.#queuedBytes += size;
     this.#write();
   }
 
+  #packed(packer: Packer, frames: Buffer): Promise<Buffer> | undefined {
+    const packed = packer.pack(frames);
+    if (!packed) return undefined;
+    this.#packingCount++;
+    const done = () => void this.#packingCount--;
+    packed.then(done, done);
+    return packed;
+  }
+
   #write(): void {
-    const bytes = this.#isWriting ? undefined : this.#queue.shift();
-    if (!bytes) {
-      if (this.#isEnding && !this.#isWriting) this.#stream.end();
+    const next = this.#isBusy ? undefined : this.#queue.shift();
+    if (!next) {
+      if (this.#isEnding && !this.#isBusy) this.#stream.end();
       return;
     }
+    this.#isBusy = true;
+    if (!next.packed) this.#put(next.frames, next.frames);
+    else {
+      next.packed.then(
+        bytes => this.#put(bytes, next.frames),
+        error => this.#stream.destroy(error),
+      );
+    }
+  }
+
+  /** Writes `bytes`, which stand for `frames`. */
+  #put(bytes: Buffer, frames: Buffer): void {
     if (this.#stream.destroyed || this.#stream.writableEnded) return;
+    this.#records += Math.ceil(bytes.length / tlsRecordSize);
     this.#isWriting = true;
     this.#stream.write(bytes, error => {
       this.#isWriting = false;
-      this.#queuedBytes -= bytes.length;
+      this.#isBusy = false;
+      this.#queuedBytes -= frames.length;
       // Only memory that is certainly out of use may be written to again.
       if (error) return;
-      giveBuffer(bytes);
+      giveBuffer(frames);
       this.#write();
       this.#onWritten();
     });
@@ -108,6 +164,8 @@ export class Outbox {
   /** Drops what was not written. */
   close(): void {
     this.#queue = [];
+    this.#packer?.close();
+    this.#packer = undefined;
     if (this.#immediate) clearImmediate(this.#immediate);
     this.#immediate = undefined;
     this.#buffer = undefined;

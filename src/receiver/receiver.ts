@@ -179,7 +179,7 @@ export class Receiver {
   }
 
   async #session(connection: Connection): Promise<void> {
-    await connection.send(this.#hello());
+    await connection.send(this.#hello(connection.features));
     const messages = connection.messages();
     const first = await messages.next();
     if (first.done) return;
@@ -274,13 +274,13 @@ export class Receiver {
     }
   }
 
-  #hello(): Hello {
+  #hello(features: bigint): Hello {
     return {
       type: MessageType.Hello,
       magic: protocolMagic,
       major: protocolMajor,
       minor: protocolMinor,
-      features: 0n,
+      features,
       role: 'receiver',
       sourceId: Buffer.alloc(16),
       instanceId: this.#instanceId,

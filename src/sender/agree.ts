@@ -39,7 +39,7 @@ export async function greet(
     magic: protocolMagic,
     major: protocolMajor,
     minor: protocolMinor,
-    features: 0n,
+    features: connection.features,
     role: 'sender',
     sourceId: identity.sourceId,
     instanceId: identity.instanceId,

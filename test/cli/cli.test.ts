@@ -73,6 +73,18 @@ t.test(
         '--delete-excluded: contradicts --no-delete; give one of them',
       ],
       [
+        ['push', 'src', 'host', '--compress', 'gzip'],
+        "--compress: 'gzip' is none of auto, on, off, brotli, zstd",
+      ],
+      [
+        ['push', 'src', 'host', '-z', '--compress', 'off'],
+        '-z: contradicts --compress off; give one of them',
+      ],
+      [
+        ['push', 'src', 'host', '--compress-level', '20'],
+        "--compress-level: '20' is no level from 1 to 19 (brotli ends at 11)",
+      ],
+      [
         ['push', 'src', 'ssh://h/x'],
         "unusable target 'ssh://h/x': ssh:// is not available yet; use host:port",
       ],

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { Programs, ReceiveOptions } from '../../src/cli/programs.ts';
 import { ReplicaError } from '../../src/errors.ts';
-import { memoryPair } from '../../src/net/connection.ts';
+import { memoryPair } from '../../src/net/memory-pair.ts';
 import type { SenderEvent, SenderOutcome } from '../../src/sender/events.ts';
 import type { SenderOptions } from '../../src/sender/sender.ts';
 import { type InProcessOptions, runInProcess } from '../support/run-cli.ts';

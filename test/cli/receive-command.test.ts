@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { ListenOptions, Programs, ReceiveOptions } from '../../src/cli/programs.ts';
 import { ReplicaError } from '../../src/errors.ts';
-import { type Connection, memoryPair } from '../../src/net/connection.ts';
+import type { Connection } from '../../src/net/connection.ts';
+import { memoryPair } from '../../src/net/memory-pair.ts';
 import { type InProcessOptions, runInProcess } from '../support/run-cli.ts';
 
 class Doubles {

@@ -1,8 +1,9 @@
 import { Duplex } from 'node:stream';
 import t from 'tap';
 import { payloadSizeMax, windowBytesMax, writeQueueBytesMax } from '../../src/limits.ts';
-import { Connection, memoryPair } from '../../src/net/connection.ts';
+import { Connection } from '../../src/net/connection.ts';
 import { memoryDuplexPair } from '../../src/net/memory-duplex.ts';
+import { memoryPair } from '../../src/net/memory-pair.ts';
 import { encodeFrame } from '../../src/wire/frame.ts';
 import { FrameDecoder } from '../../src/wire/frame-decoder.ts';
 import { type Message, MessageType } from '../../src/wire/messages.ts';

@@ -1,8 +1,10 @@
 // Connections over memory, with their greetings behind them or a bare stream as the other end.
 import type { Duplex } from 'node:stream';
 import { payloadSizeMax } from '../../src/limits.ts';
-import { Connection, type ConnectionLimits } from '../../src/net/connection.ts';
+import { Connection } from '../../src/net/connection.ts';
+import type { ConnectionLimits } from '../../src/net/connection-options.ts';
 import { memoryDuplexPair } from '../../src/net/memory-duplex.ts';
+import type { Compression } from '../../src/net/packing.ts';
 import { encodeFrame } from '../../src/wire/frame.ts';
 import type { Message } from '../../src/wire/messages.ts';
 import { helloOf, welcome } from './messages.ts';
@@ -16,13 +18,16 @@ export interface Side {
 export async function openPair(
   limits?: Partial<ConnectionLimits>,
   streams: [Duplex, Duplex] = memoryDuplexPair(),
+  compression: readonly (Compression | undefined)[] = [],
 ): Promise<{ readonly sender: Side; readonly receiver: Side }> {
   const [left, right] = streams;
   const options = { checksum: false, limits };
-  const sender = side(Connection.over(left, { ...options, peer: 'receiver' }));
-  const receiver = side(Connection.over(right, { ...options, peer: 'sender' }));
-  await sender.connection.send(helloOf('sender'));
-  await receiver.connection.send(helloOf('receiver'));
+  const [near, far] = compression;
+  const sender = side(Connection.over(left, { ...options, peer: 'receiver', compression: near }));
+  const receiver = side(Connection.over(right, { ...options, peer: 'sender', compression: far }));
+  const { features } = sender.connection;
+  await sender.connection.send(helloOf('sender', { features }));
+  await receiver.connection.send(helloOf('receiver', { features: receiver.connection.features }));
   await receiver.messages.next();
   await sender.messages.next();
   sender.connection.setPayloadLimit(payloadSizeMax);
@@ -37,10 +42,18 @@ export function side(connection: Connection): Side {
 }
 
 /** A connection whose peer is a bare stream, to which anything can be written. */
-export function bareEnd(limits?: Partial<ConnectionLimits>): Side & { readonly stream: Duplex } {
+export function bareEnd(
+  limits?: Partial<ConnectionLimits>,
+  compression?: Compression,
+): Side & { readonly stream: Duplex } {
   const [left, stream] = memoryDuplexPair();
   stream.on('error', () => {});
-  const connection = Connection.over(left, { checksum: false, peer: 'the peer', limits });
+  const connection = Connection.over(left, {
+    checksum: false,
+    peer: 'the peer',
+    limits,
+    compression,
+  });
   return { ...side(connection), stream };
 }
 

@@ -1,7 +1,8 @@
 // A sender in this process, pushing once to a FakeReceiver.
 import { join } from 'node:path';
 import { silentLog } from '../../src/log.ts';
-import { type Connection, memoryPair } from '../../src/net/connection.ts';
+import type { Connection } from '../../src/net/connection.ts';
+import { memoryPair } from '../../src/net/memory-pair.ts';
 import type { SenderEvent, SenderOutcome } from '../../src/sender/events.ts';
 import { Sender, type SenderOptions } from '../../src/sender/sender.ts';
 import { defaultMaxDelete } from '../../src/snapshot/guard.ts';

@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { blockId, zeroBlockId } from '../../src/blocks/block-id.ts';
 import { payloadSizeMax } from '../../src/limits.ts';
-import { type Connection, memoryPair } from '../../src/net/connection.ts';
+import type { Connection } from '../../src/net/connection.ts';
+import { memoryPair } from '../../src/net/memory-pair.ts';
 import type { Receiver } from '../../src/receiver/receiver.ts';
 import { type Entry, type NodeId, noStamp, rootId } from '../../src/snapshot/entry.ts';
 import { type Name, toName } from '../../src/snapshot/name.ts';

@@ -1,7 +1,7 @@
 // One `--once` of the real sender into a receiver in this process.
 import { join } from 'node:path';
 import { silentLog } from '../../src/log.ts';
-import { memoryPair } from '../../src/net/connection.ts';
+import { memoryPair } from '../../src/net/memory-pair.ts';
 import type { Receiver } from '../../src/receiver/receiver.ts';
 import type { SenderEvent, SenderOutcome } from '../../src/sender/events.ts';
 import { Sender, type SenderOptions } from '../../src/sender/sender.ts';

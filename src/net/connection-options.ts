@@ -1,0 +1,45 @@
+// What a connection is made with.
+import {
+  closeLingerMs,
+  creditIdleMs,
+  deadAfterMs,
+  frameMs,
+  handshakeMs,
+  pingAfterMs,
+  tlsRecordsMax,
+  tlsRecordsWorn,
+} from '../limits.ts';
+import type { LinkLimits } from './link-clock.ts';
+import type { Compression } from './packing.ts';
+
+export interface ConnectionLimits extends LinkLimits {
+  readonly creditIdleMs: number;
+  readonly closeLingerMs: number;
+  /** TLS records after which isWorn, and after which the connection breaks. */
+  readonly tlsRecordsWorn: number;
+  readonly tlsRecordsMax: number;
+}
+
+export const defaultLimits: ConnectionLimits = {
+  helloMs: handshakeMs,
+  pingAfterMs,
+  deadAfterMs,
+  frameMs,
+  creditIdleMs,
+  closeLingerMs,
+  tlsRecordsWorn,
+  tlsRecordsMax,
+};
+
+export interface ConnectionOptions {
+  /** True where nothing else protects the bytes. */
+  readonly checksum: boolean;
+  /** Who is at the other end, for messages to people. */
+  readonly peer: string;
+  readonly peerKeyId?: string | undefined;
+  /** Closes the connection when it aborts. */
+  readonly signal?: AbortSignal | undefined;
+  readonly limits?: Partial<ConnectionLimits> | undefined;
+  /** Without it nothing is compressed. */
+  readonly compression?: Compression | undefined;
+}
