@@ -1,4 +1,4 @@
-// What a process and its children cost: CPU seconds and anonymous memory, read from /proc.
+// What a process and its children cost, read from /proc: CPU seconds, anonymous memory, bytes written.
 import fs from 'node:fs';
 
 const ticksPerSecond = 100;
@@ -7,6 +7,10 @@ export interface Cost {
   readonly cpuSeconds: number;
   /** The largest RssAnon seen, in MiB: VmHWM would count mapped database pages. */
   readonly anonymousMib: number;
+  /** Bytes given to write calls and in-kernel copies (wchar of proc(5)), sockets included. */
+  readonly bytesWritten: number;
+  /** Bytes that have to go to a disk (write_bytes): 0 on tmpfs. */
+  readonly diskBytes: number;
 }
 
 /** Samples a process until `stop`. */
@@ -16,10 +20,14 @@ export class ProcessMeter {
   readonly #startSeconds: number;
   #anonymousKib = 0;
   #cpuSeconds = 0;
+  readonly #startIo: Io;
+  #io: Io;
 
   constructor(pid: number) {
     this.#pid = pid;
     this.#startSeconds = cpuSecondsOf(pid);
+    this.#startIo = ioOf(pid);
+    this.#io = this.#startIo;
     this.#timer = setInterval(() => this.#sample(), 50);
     this.#sample();
   }
@@ -30,6 +38,7 @@ export class ProcessMeter {
       const status = fs.readFileSync(`/proc/${this.#pid}/status`, 'utf8');
       const anonymous = Number(/RssAnon:\s+(\d+)/.exec(status)?.[1] ?? 0);
       this.#anonymousKib = Math.max(this.#anonymousKib, anonymous);
+      this.#io = ioOf(this.#pid);
     } catch (error) {
       if (!(error instanceof Error && 'code' in error)) throw error;
     }
@@ -38,14 +47,31 @@ export class ProcessMeter {
   stop(): Cost {
     this.#sample();
     clearInterval(this.#timer);
-    return { cpuSeconds: this.#cpuSeconds, anonymousMib: this.#anonymousKib / 1024 };
+    return {
+      cpuSeconds: this.#cpuSeconds,
+      anonymousMib: this.#anonymousKib / 1024,
+      bytesWritten: this.#io.called - this.#startIo.called,
+      diskBytes: this.#io.disk - this.#startIo.disk,
+    };
   }
 }
 
 /** User and system time of a process, its ended children included. */
-function cpuSecondsOf(pid: number): number {
+export function cpuSecondsOf(pid: number): number {
   const stat = fs.readFileSync(`/proc/${pid}/stat`, 'latin1');
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   // utime, stime, cutime, cstime: fields 14 to 17 of proc(5), counted from 'state', field 3.
   return fields.slice(11, 15).reduce((sum, text) => sum + Number(text), 0) / ticksPerSecond;
+}
+
+interface Io {
+  readonly called: number;
+  readonly disk: number;
+}
+
+/** Ended children that were waited for are included. */
+function ioOf(pid: number): Io {
+  const text = fs.readFileSync(`/proc/${pid}/io`, 'latin1');
+  const field = (name: string) => Number(new RegExp(`^${name}: (\\d+)`, 'm').exec(text)?.[1] ?? 0);
+  return { called: field('wchar'), disk: field('write_bytes') };
 }

@@ -5,6 +5,7 @@ import fs from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import { Relay } from '../../test/support/relay.ts';
+import { type Cost, cpuSecondsOf, ProcessMeter } from './processes.ts';
 
 export class RsyncDaemon {
   readonly #child: ChildProcess;
@@ -54,6 +55,26 @@ export class RsyncDaemon {
     return { bytes, seconds };
   }
 
+  /** The same with what it cost on either side; `viaPort`: through a relay to the daemon. */
+  async measure(
+    source: string,
+    options: { readonly flags: readonly string[]; readonly viaPort?: number },
+  ): Promise<{ seconds: number; client: number; daemon: Cost }> {
+    const meter = new ProcessMeter(this.#child.pid ?? 0);
+    const startSeconds = endedChildrenSeconds();
+    const seconds = await this.copy(source, options.flags, options.viaPort);
+    await this.#idle();
+    return { seconds, client: endedChildrenSeconds() - startSeconds, daemon: meter.stop() };
+  }
+
+  /** Until the daemon has waited for the processes of the last connection. */
+  async #idle(): Promise<void> {
+    const path = `/proc/${this.#child.pid}/task/${this.#child.pid}/children`;
+    while (fs.readFileSync(path, 'latin1') !== '') {
+      await new Promise(resolve => setTimeout(resolve, 10));
+    }
+  }
+
   async close(): Promise<void> {
     this.#child.kill();
     await once(this.#child, 'close');
@@ -77,4 +98,10 @@ function answers(port: number): Promise<boolean> {
     socket.on('close', () => socket.destroy());
     setTimeout(() => socket.destroy(), 100);
   });
+}
+
+/** CPU of the ended children of this process. */
+function endedChildrenSeconds(): number {
+  const { userCPUTime, systemCPUTime } = process.resourceUsage();
+  return cpuSecondsOf(process.pid) - (userCPUTime + systemCPUTime) / 1e6;
 }
