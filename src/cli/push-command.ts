@@ -8,6 +8,7 @@ import type { Key } from '../store/key-file.ts';
 import { checkApart, checkDestination, checkSource, realPathOf } from './checks.ts';
 import { closeInTime } from './close-in-time.ts';
 import { readCompression } from './compression-settings.ts';
+import { processCpuMs } from './cpu-time.ts';
 import { readDestinationSettings } from './destination-settings.ts';
 import { ExitCode } from './exit-code.ts';
 import { KeyRing } from './keys.ts';
@@ -85,6 +86,9 @@ export class PushCommand extends ReplicaCommand {
   compressLevel = Option.String('--compress-level', {
     description: '<N> 1 to 19: less time or fewer bytes (default: brotli 5, zstd 6)',
   });
+  cpuLimit = Option.String('--cpu-limit', {
+    description: '<P%> Of one core, for looking for changes (default 10%)',
+  });
   timeout = Option.String('--timeout', {
     description: '<TIME> With --once, give up when unreachable this long (default 30s)',
   });
@@ -131,6 +135,7 @@ export class PushCommand extends ReplicaCommand {
         stateFolder,
         sourceId: sourceIdentity(source, hostname),
         label: `${hostname}:${source}`,
+        cpuMs: processCpuMs,
         exclude: [...own.exclude, ...ownFilesExclusions(source, ownFiles)],
         log,
         signal,

@@ -32,6 +32,17 @@ export function reportEvent(event: SenderEvent, { log, stdout }: ReportTo): void
     case 'state':
       log.warn({}, event.message);
       return;
+    case 'poll': {
+      const { kind: _, ...figures } = event;
+      const { directories, hotDirectories, sweepPeriodMs, passPeriodMs } = figures;
+      log.debug(
+        figures,
+        `${count(directories, 'directory', 'directories')} looked at every ` +
+          `${formatDuration(passPeriodMs)}, ${hotDirectories} of them hot; ` +
+          `every file every ${formatDuration(sweepPeriodMs)}`,
+      );
+      return;
+    }
     case 'lost':
       log.warn(
         { count: event.count },

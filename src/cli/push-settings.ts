@@ -21,6 +21,7 @@ export type PushSettings = Pick<
   | 'maxDelete'
   | 'acceptDeletes'
   | 'checksum'
+  | 'cpuShare'
   | 'timeoutMs'
   | 'takeOver'
 >;
@@ -37,6 +38,7 @@ export interface GivenPushFlags {
   readonly maxDelete: string | undefined;
   readonly acceptDeletes: boolean | undefined;
   readonly checksum: boolean | undefined;
+  readonly cpuLimit: string | undefined;
   readonly timeout: string | undefined;
   readonly takeOver: boolean | undefined;
 }
@@ -70,6 +72,7 @@ export function readPushSettings(
     maxDelete: readMaxDelete(settings.text('max-delete', given.maxDelete)),
     acceptDeletes: settings.switch('accept-deletes', given.acceptDeletes),
     checksum: settings.switch('checksum', given.checksum),
+    cpuShare: readCpuLimit(settings.text('cpu-limit', given.cpuLimit)),
     timeoutMs: settings.duration('timeout', given.timeout, timeoutBounds),
     takeOver: settings.switch('take-over', given.takeOver),
   };
@@ -84,6 +87,17 @@ export function readMaxDelete(setting: Setting<string> | undefined): SenderOptio
     throw usage(setting.origin, `'${setting.value}' is neither a count nor a share up to 100%`);
   }
   return { kind: match[2] === '%' ? 'percent' : 'count', value };
+}
+
+/** `P%` of one core, as a fraction; beyond 100% for who wants it. */
+export function readCpuLimit(setting: Setting<string> | undefined): number {
+  if (setting === undefined) return 0.1;
+  const match = /^(\d{1,4}(?:\.\d{1,3})?)%?$/.exec(setting.value.trim());
+  const percent = Number(match?.[1]);
+  if (!match || percent < 0.1 || percent > 1000) {
+    throw usage(setting.origin, `'${setting.value}' is no share of a core, such as 10%`);
+  }
+  return percent / 100;
 }
 
 /**

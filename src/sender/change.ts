@@ -85,10 +85,14 @@ export type RootState =
   /** Nothing can be said about the tree: no change is taken. */
   | { readonly kind: 'gone'; readonly reason: string };
 
-/** What one sweep found, in all. */
+/** What one tick found: a sweep of the whole tree, or a look at parts of it. */
 export interface SweepSummary {
   readonly root: RootState;
+  /** Every directory was listed in this tick. */
+  readonly isWhole: boolean;
+  /** Directories listed in this tick. */
   readonly directories: number;
+  /** Entries of the tree, as far as it was looked at by now; likewise `special`. */
   readonly entries: number;
   readonly special: number;
   /** Changes handed out. */
@@ -97,7 +101,23 @@ export interface SweepSummary {
   readonly deferred: number;
   readonly problems: number;
   readonly held: { readonly count: number; readonly reason: string } | undefined;
+  /** Time spent scanning, waiting between slices not counted. */
   readonly ms: number;
+  readonly poll: PollFigures;
+}
+
+/** How the poller is doing. */
+export interface PollFigures {
+  readonly directories: number;
+  readonly hotDirectories: number;
+  /** From one look at a file that nobody touches to the next: the last full round. */
+  readonly sweepPeriodMs: number;
+  /** What listing every directory once takes, however many ticks that is spread over. */
+  readonly sweepCostMs: number;
+  /** From one look at the times of a directory to the next, which tell of names that come and go. */
+  readonly passPeriodMs: number;
+  /** Directories here change without their times moving: only the sweep is believed. */
+  readonly timesLie: boolean;
 }
 
 export interface Slice {

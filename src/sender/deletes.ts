@@ -1,10 +1,10 @@
-// What a sweep found gone, judged and handed out at its end: by then every directory was looked at,
-// and what moved elsewhere is known as a rename.
+// What was found gone. It is judged and handed out only when every directory was looked at after
+// that, by the sweep or by its times: what moved elsewhere is known as a rename by then.
 import type { NodeId } from '../snapshot/entry.ts';
 import { judge } from '../snapshot/guard.ts';
 import type { Known, Seen } from '../snapshot/listing.ts';
 import type { Name } from '../snapshot/name.ts';
-import { below, seenOfStats, statSource } from '../tree/source-listing.ts';
+import { below, kindOf, type SourceStats, seenOfStats } from '../tree/source-listing.ts';
 import type { SweepSummary } from './change.ts';
 import type { NodeChanges } from './node-changes.ts';
 import type { RootGuard } from './root-guard.ts';
@@ -15,15 +15,33 @@ interface Gone {
   readonly known: Known;
   /** What took the name, when that is another kind of entry. */
   readonly seen: Seen | undefined;
+  /** The pass and the round of the sweep in which it was found. */
+  readonly pass: number;
+  readonly round: number;
 }
+
+/**
+ * What was done before deletes are released. 'whole': one sweep listed every directory. 'pass': the
+ * times of every directory were looked at, and those that moved listed; 'round': every directory
+ * was listed when its turn came. These two prove it only of what was found gone before they began.
+ */
+export type Looked = 'whole' | 'pass' | 'round';
 
 export class Deletes {
   readonly #state: ScanState;
   readonly #root: RootGuard;
   readonly #changes: NodeChanges;
-  #gone: Gone[] = [];
+  /** By the directory that lacks them, as its last listing has it. */
+  readonly #gone = new Map<NodeId, Gone[]>();
   /** Entries below a directory whose delete is held; counting walks the records. */
   readonly #countsBelow = new Map<NodeId, number>();
+  /** Of the directory being listed, as the listing before had it. */
+  #earlier: ReadonlyMap<NodeId, Gone> = new Map();
+  #pass = 0;
+  #round = 0;
+  #held: SweepSummary['held'];
+  /** Something was found gone, or found again, since the last verdict. */
+  #isMoved = false;
 
   constructor(state: ScanState, root: RootGuard, changes: NodeChanges) {
     this.#state = state;
@@ -31,23 +49,67 @@ export class Deletes {
     this.#changes = changes;
   }
 
-  begin(): void {
-    this.#gone = [];
+  get held(): SweepSummary['held'] {
+    return this.#held;
+  }
+
+  /** Names found gone whose delete is neither handed out nor held. */
+  get waitingCount(): number {
+    if (this.#held !== undefined) return 0;
+    let count = 0;
+    for (const gone of this.#gone.values()) count += gone.length;
+    return count;
   }
 
   reset(): void {
+    this.#gone.clear();
     this.#countsBelow.clear();
+    this.#held = undefined;
+  }
+
+  /** A sweep of the whole tree finds everything anew. */
+  beginWhole(): void {
+    this.#gone.clear();
+    this.#earlier = new Map();
+  }
+
+  beginPass(): void {
+    this.#pass++;
+  }
+
+  beginRound(): void {
+    this.#round++;
+  }
+
+  /** A directory is listed anew: what was missing in it may be there again. */
+  relist(folder: NodeId): void {
+    this.#earlier = new Map(this.#gone.get(folder)?.map(one => [one.known.entry.id, one]));
+    if (this.#gone.delete(folder)) this.#isMoved = true;
   }
 
   /** The name is not there, or `seen`, which is another kind of entry, took it. */
   note(folder: Folder, known: Known, seen?: Seen): void {
-    this.#gone.push({ folder, known, seen });
+    if (!this.#state.options.delete) return;
+    const gone = this.#gone.get(folder.id) ?? [];
+    const earlier = this.#earlier.get(known.entry.id);
+    const isSame = earlier?.known.name === known.name;
+    const { pass, round } = isSame ? earlier : { pass: this.#pass, round: this.#round };
+    gone.push({ folder, known, seen, pass, round });
+    this.#gone.set(folder.id, gone);
+    this.#isMoved = true;
   }
 
-  /** Judges what the sweep found gone, and hands out the deletes that are allowed. */
-  release(rootEmptied: boolean): SweepSummary['held'] {
-    if (!this.#state.options.delete) return undefined;
-    const gone = this.#gone.filter(one => this.#isGone(one));
+  /** Judges what was found gone, and hands out the deletes that are allowed. */
+  release(rootEmptied: boolean, looked: Looked): void {
+    if (this.#gone.size === 0) {
+      this.#held = undefined;
+      return;
+    }
+    // Walking thousands of held deletes at each tick would find the same again.
+    if (this.#held !== undefined && !this.#isMoved && looked === 'pass') return;
+    const gone = [...this.#gone.values()].flat().filter(one => this.#isGone(one));
+    this.#gone.clear();
+    this.#isMoved = false;
     const inside = new Set(gone.map(one => one.known.entry.id));
     for (const id of this.#countsBelow.keys()) if (!inside.has(id)) this.#countsBelow.delete(id);
     let deleteCount = 0;
@@ -59,15 +121,23 @@ export class Deletes {
       maxDelete: this.#state.options.maxDelete,
       accepted: this.#state.accepted,
     });
-    if (verdict.kind === 'hold') return { count: deleteCount, reason: verdict.reason };
-    if (gone.length > 0 && !this.#root.isStill()) return undefined;
-    for (const one of gone) {
-      if (!this.#state.findings.hasRoom()) continue;
-      if (one.seen !== undefined) this.#changes.created(one.folder, one.seen, one.known);
-      else this.#remove(one.folder, one.known);
+    const isHeld = verdict.kind === 'hold';
+    this.#held = isHeld ? { count: deleteCount, reason: verdict.reason } : undefined;
+    const isAllowed = !isHeld && (gone.length === 0 || this.#root.isStill());
+    const rest = gone.filter(one => !isAllowed || !this.#handOut(one, looked));
+    for (const one of rest) {
+      this.#gone.set(one.folder.id, [...(this.#gone.get(one.folder.id) ?? []), one]);
     }
-    if (gone.length > 0) this.#state.accepted = false;
-    return undefined;
+    if (isAllowed && gone.length > rest.length) this.#state.accepted = false;
+  }
+
+  #handOut(one: Gone, looked: Looked): boolean {
+    if (looked === 'pass' && one.pass === this.#pass) return false;
+    if (looked === 'round' && one.round === this.#round) return false;
+    if (!this.#state.findings.hasRoom()) return false;
+    if (one.seen !== undefined) this.#changes.created(one.folder, one.seen, one.known);
+    else this.#remove(one.folder, one.known);
+    return true;
   }
 
   /** Still gone, or still another kind of entry, and not renamed to elsewhere meanwhile? */
@@ -75,14 +145,16 @@ export class Deletes {
     if (this.#state.observed.find(folder.id, known.name)?.entry.id !== known.entry.id) return false;
     try {
       const path = below(folder.path, known.name);
-      const stats = statSource(this.#state.options.root, path);
+      const stats = this.#state.source.stat(path);
       if (seen !== undefined) {
         return stats !== undefined && seenOfStats(known.name, stats)?.kind === seen.kind;
       }
       // An entry that is there but hidden (--delete-excluded) or special now counts as gone.
       if (stats !== undefined)
         return this.#state.options.deleteExcluded || isSpecial(known.name, stats);
-      return statSource(this.#state.options.root, folder.path)?.isDirectory() === true;
+      const parent = this.#state.source.stat(folder.path);
+      // On another device it is another directory: something was unmounted, or mounted over it.
+      return parent !== undefined && kindOf(parent) === 'directory' && parent.dev === folder.device;
     } catch {
       return false; // An error is no evidence.
     }
@@ -111,6 +183,6 @@ export class Deletes {
   }
 }
 
-function isSpecial(name: Name, stats: NonNullable<ReturnType<typeof statSource>>): boolean {
+function isSpecial(name: Name, stats: SourceStats): boolean {
   return seenOfStats(name, stats) === undefined;
 }

@@ -1,5 +1,6 @@
 // What a sender tells its caller while it runs.
 import type { Problem, ReplicaError } from '../errors.ts';
+import type { PollFigures } from './change.ts';
 
 export type SenderEvent =
   | { readonly kind: 'connected'; readonly peer: string }
@@ -20,6 +21,7 @@ export type SenderEvent =
   | { readonly kind: 'source'; readonly state: 'gone' | 'slow' | 'back'; readonly reason: string }
   | { readonly kind: 'state'; readonly message: string }
   | { readonly kind: 'operation'; readonly text: string }
+  | ({ readonly kind: 'poll' } & PollFigures)
   | { readonly kind: 'lost'; readonly count: number }
   | { readonly kind: 'synced'; readonly entries: number; readonly special: number }
   | { readonly kind: 'end'; readonly outcome: SenderOutcome };

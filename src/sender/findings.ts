@@ -4,8 +4,6 @@ import type { Change } from './change.ts';
 
 const noCounts = {
   directories: 0,
-  entries: 0,
-  special: 0,
   changes: 0,
   deferred: 0,
   problems: 0,
@@ -16,6 +14,8 @@ export class Findings {
   #problems: Problem[] = [];
   /** Changes that may be handed out before `take`. */
   room = 0;
+  /** There was no room for a change since `begin`. */
+  isFull = false;
   /** Since `begin`. */
   counts = { ...noCounts };
 
@@ -23,9 +23,10 @@ export class Findings {
     return this.#changes.length;
   }
 
-  /** A sweep begins. */
+  /** A tick begins. */
   begin(): void {
     this.counts = { ...noCounts };
+    this.isFull = false;
   }
 
   take(): { changes: readonly Change[]; problems: readonly Problem[] } {
@@ -37,6 +38,7 @@ export class Findings {
 
   hasRoom(): boolean {
     if (this.#changes.length < this.room) return true;
+    this.isFull = true;
     this.defer();
     return false;
   }

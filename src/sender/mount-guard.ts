@@ -15,18 +15,19 @@ export class MountGuard {
   /** Device of a subdirectory: its parent's, unless it is a mount point. */
   deviceOf(folder: Folder, path: string, nlink: number | undefined): bigint {
     return nlink === 2
-      ? (statQuietly(this.#state.options.root, path)?.dev ?? folder.device)
+      ? (statQuietly(this.#state.source, path)?.dev ?? folder.device)
       : folder.device;
   }
 
   /** What was taken over from the receiver does not say which directories are mount points. */
   completeLinkCounts(
     parent: NodeId,
-    found: readonly { readonly name: Name }[],
+    found: readonly Known[],
     seenAs: ReadonlyMap<Name, Seen>,
   ): void {
     const complete: Known[] = [];
-    for (const { name } of found) {
+    for (const { name, nlink } of found) {
+      if (nlink !== 0) continue;
       const known = this.#state.confirmed.find(parent, name);
       const seen = seenAs.get(name);
       if (known?.nlink !== 0 || seen === undefined || !isSameInode(known.entry, seen)) continue;

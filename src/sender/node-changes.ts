@@ -4,7 +4,7 @@ import { systemCode } from '../errors.ts';
 import { sameSeen } from '../snapshot/diff.ts';
 import type { Entry, NodeId } from '../snapshot/entry.ts';
 import type { Known, Seen } from '../snapshot/listing.ts';
-import { below, readSourceLink, statSource } from '../tree/source-listing.ts';
+import { below, kindOf } from '../tree/source-listing.ts';
 import { clockMs } from './clock.ts';
 import type { Effect } from './confirmed.ts';
 import type { MountGuard } from './mount-guard.ts';
@@ -225,7 +225,7 @@ export class NodeChanges {
 
   #isThere(path: string, seen: Seen): boolean {
     try {
-      const stats = statSource(this.#state.options.root, path);
+      const stats = this.#state.source.stat(path);
       return stats?.ino === seen.ino && stats.birthtimeNs === seen.birthtimeNs;
     } catch {
       return true; // Unknown counts as there: no rename is inferred from an error.
@@ -234,8 +234,9 @@ export class NodeChanges {
 
   /** Is there a file or link, that is to replace what the replica has at this path? */
   #isTaken(path: string): boolean {
-    const stats = statQuietly(this.#state.options.root, path);
-    return stats !== undefined && (stats.isFile() || stats.isSymbolicLink());
+    const stats = statQuietly(this.#state.source, path);
+    const kind = stats && kindOf(stats);
+    return kind === 'file' || kind === 'link';
   }
 
   #hardLink(folder: Folder, seen: Seen, known: Known, others: readonly Effect[] = []): void {
@@ -249,7 +250,7 @@ export class NodeChanges {
 
   #target(path: string): string | undefined {
     try {
-      return readSourceLink(this.#state.options.root, path);
+      return this.#state.source.readLink(path);
     } catch (error) {
       const code = systemCode(error);
       if (code === undefined) throw error;

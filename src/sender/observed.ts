@@ -47,6 +47,8 @@ export class Observed {
   readonly #splits = new Map<string, { place: Place; other: Place }>();
   readonly #looking = new Set<NodeId>();
   readonly #suspects = new Map<NodeId, Place>();
+  /** Directories whose records were taken back: what is in them is to be compared again. */
+  readonly #touched = new Set<NodeId>();
   #root: { token: number; entry: Entry } | undefined;
   #lastToken = 0;
 
@@ -62,6 +64,7 @@ export class Observed {
     this.#renames.clear();
     this.#displaced.clear();
     this.#looking.clear();
+    this.#touched.clear();
     this.#root = undefined;
   }
 
@@ -99,15 +102,18 @@ export class Observed {
   }
 
   /** Those of the seen directories that have a record, and so can be descended into. */
-  directoriesIn(directory: NodeId, seen: readonly Seen[]): { name: Name; id: NodeId }[] {
-    const known = new Map(this.listing(directory).map(one => [one.name, one.entry]));
-    const found: { name: Name; id: NodeId }[] = [];
-    for (const one of seen) {
-      const entry = known.get(one.name);
-      if (one.kind !== 'directory' || entry?.kind !== 'directory') continue;
-      found.push({ name: one.name, id: entry.id });
-    }
-    return found;
+  directoriesIn(directory: NodeId, seen: readonly Seen[]): Known[] {
+    const names = new Set<Name>();
+    for (const one of seen) if (one.kind === 'directory') names.add(one.name);
+    if (names.size === 0) return [];
+    return this.listing(directory).filter(
+      ({ name, entry }) => entry.kind === 'directory' && names.has(name),
+    );
+  }
+
+  /** Where a directory is; undefined for one that is not known (any more). */
+  placeOfDirectory(id: NodeId): Place | undefined {
+    return this.#directories.get(id) ?? this.#confirmed.placeOfDirectory(id);
   }
 
   placeOfInode(ino: bigint, birthtimeNs: bigint): InodePlace | undefined {
@@ -122,7 +128,7 @@ export class Observed {
     const names: Name[] = [];
     let id = directory;
     for (let depth = 0; id !== rootId; depth++) {
-      const place = this.#directories.get(id) ?? this.#confirmed.placeOfDirectory(id);
+      const place = this.placeOfDirectory(id);
       if (place === undefined || depth > 4096) return undefined;
       names.push(place.name);
       id = place.parent;
@@ -230,6 +236,7 @@ export class Observed {
     for (const { token, reason } of reversals) {
       const effects = this.#effects.get(token) ?? [];
       this.#settle(token);
+      for (const { parent } of effects) this.#touched.add(parent);
       if (reason === 'raw') this.#confirmed.forgetBasis(effects);
       if (reason === 'unstable' || reason === 'unreadable') this.#pause(effects, reason);
     }
@@ -260,6 +267,14 @@ export class Observed {
       effects.push({ parent, name, known: undefined });
     }
     this.#confirmed.forget(effects);
+    for (const { parent } of effects) this.#touched.add(parent);
+  }
+
+  /** Directories whose records were taken back since the last call. */
+  takeTouched(): NodeId[] {
+    const touched = [...this.#touched];
+    this.#touched.clear();
+    return touched;
   }
 
   // -- pauses and trust -------------------------------------------------------------------------

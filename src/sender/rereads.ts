@@ -32,6 +32,16 @@ export class Rereads {
     this.#joinSplits();
   }
 
+  /** Names of a file are to be found wherever they are: that takes a look at every directory. */
+  get wantsSweep(): boolean {
+    return this.#regrouped.size > 0;
+  }
+
+  /** Must `visit` be called? */
+  get isInterested(): boolean {
+    return this.wantsSweep || this.#state.options.checksum;
+  }
+
   /** One directory of the sweep. */
   visit(folder: Folder, seen: readonly Seen[]): void {
     if (this.#regrouped.size > 0) this.#regroup(folder, seen);
@@ -83,7 +93,7 @@ export class Rereads {
         !this.#state.findings.hasRoom()
       )
         continue;
-      const stats = statQuietly(this.#state.options.root, below(path, name));
+      const stats = statQuietly(this.#state.source, below(path, name));
       const seen = stats && seenOfStats(name, stats);
       if (seen?.kind !== 'file' || seen.nlink < 2 || !isSameInode(known.entry, seen)) continue;
       const { size, mtimeNs } = known.entry;
@@ -96,7 +106,7 @@ export class Rereads {
     const known = this.#state.observed.find(place.parent, place.name);
     const folder = this.#state.observed.pathOf(place.parent);
     if (known?.entry.id !== id || folder === undefined) return;
-    const stats = statQuietly(this.#state.options.root, below(folder, place.name));
+    const stats = statQuietly(this.#state.source, below(folder, place.name));
     const seen = stats && seenOfStats(place.name, stats);
     if (seen?.kind !== 'file') return;
     const twin = seen.nlink > 1 ? this.#changes.twin(place.parent, seen) : undefined;

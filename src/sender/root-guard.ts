@@ -2,34 +2,51 @@
 import { systemCode } from '../errors.ts';
 import { type Entry, noStamp, rootId } from '../snapshot/entry.ts';
 import { isSameTree } from '../snapshot/guard.ts';
-import { listSource, type SourceListing, statSource } from '../tree/source-listing.ts';
+import { kindOf, type SourceListing, type SourceStats } from '../tree/source-listing.ts';
 import type { ScanState } from './scan-state.ts';
 
 /** Names of the root looked for when its inode is another one. */
 const sampleSize = 32;
 
+export interface OpenRoot {
+  readonly stats: SourceStats;
+  readonly listing: SourceListing | undefined;
+}
+
 export class RootGuard {
   readonly #state: ScanState;
+  #isEmptied = false;
 
   constructor(state: ScanState) {
     this.#state = state;
   }
 
-  open(): { listing: SourceListing; device: bigint; emptied: boolean } | { reason: string } {
+  /**
+   * Looks at the root; lists it when `isListed` says so, or when it is another directory than
+   * before. `reason`: nothing can be said about the tree.
+   */
+  open(isListed: (stats: SourceStats) => boolean): OpenRoot | { reason: string } {
     try {
-      const stats = statSource(this.#state.options.root, '');
+      const stats = this.#state.source.stat('');
       if (stats === undefined) return { reason: 'it is not there' };
-      if (!stats.isDirectory()) return { reason: 'it is not a directory' };
-      const listing = listSource(this.#state.options.root, '', stats.dev);
-      const sample = this.#sample(listing);
+      if (kindOf(stats) !== 'directory') return { reason: 'it is not a directory' };
       const identity = { ino: stats.ino, birthtimeNs: stats.birthtimeNs };
       const known = this.#state.confirmed.rootIdentity();
+      const isKnown = known?.ino === identity.ino && known.birthtimeNs === identity.birthtimeNs;
+      const mustList = isListed(stats);
+      if (isKnown && !mustList) {
+        this.#attributes(stats);
+        return { stats, listing: undefined };
+      }
+      const listing = this.#state.source.list({ path: '', device: stats.dev });
+      const sample = this.#sample(listing);
       if (!this.#state.accepted && !isSameTree(known, identity, sample)) {
         return { reason: 'another directory is in its place (not mounted, or replaced?)' };
       }
       this.#state.confirmed.setRootIdentity(identity);
       this.#attributes(stats);
-      return { listing, device: stats.dev, emptied: listing.seen.length === 0 && sample.known > 0 };
+      this.#isEmptied = listing.linkCounts.length === 0 && sample.known > 0;
+      return { stats, listing };
     } catch (error) {
       const code = systemCode(error);
       if (code === undefined) throw error;
@@ -37,9 +54,14 @@ export class RootGuard {
     }
   }
 
+  /** The root had entries, and none when it was last listed. */
+  get isEmptied(): boolean {
+    return this.#isEmptied;
+  }
+
   isStill(): boolean {
     try {
-      const stats = statSource(this.#state.options.root, '');
+      const stats = this.#state.source.stat('');
       const known = this.#state.confirmed.rootIdentity();
       return stats?.ino === known?.ino && stats?.birthtimeNs === known?.birthtimeNs;
     } catch {

@@ -4,7 +4,8 @@ import type { Entry, NodeId } from '../snapshot/entry.ts';
 import type { IgnoreRules } from '../snapshot/ignore.ts';
 import type { Seen } from '../snapshot/listing.ts';
 import type { SnapshotStore } from '../store/snapshot-store.ts';
-import { listSource, type SourceListing, statSource } from '../tree/source-listing.ts';
+import type { Source } from '../tree/source.ts';
+import type { SourceListing, SourceStats } from '../tree/source-listing.ts';
 import type { ConfirmedLayer } from './confirmed.ts';
 import type { Findings } from './findings.ts';
 import type { Observed } from './observed.ts';
@@ -12,6 +13,7 @@ import type { ScanOptions } from './scan-options.ts';
 
 export interface ScanState {
   readonly options: ScanOptions;
+  readonly source: Source;
   readonly store: SnapshotStore;
   readonly confirmed: ConfirmedLayer;
   readonly observed: Observed;
@@ -35,7 +37,7 @@ export interface Folder extends FolderPlace {
 /** undefined when it cannot be listed, which is reported or put off. */
 export function listFolder(state: ScanState, folder: Folder): SourceListing | undefined {
   try {
-    return listSource(state.options.root, folder.path, folder.device);
+    return state.source.list(folder);
   } catch (error) {
     const code = systemCode(error);
     if (code === undefined) throw error;
@@ -47,9 +49,9 @@ export function listFolder(state: ScanState, folder: Folder): SourceListing | un
 }
 
 /** lstat; undefined also when it fails: the sweep reports that where it lists the directory. */
-export function statQuietly(root: string, path: string): ReturnType<typeof statSource> {
+export function statQuietly(source: Source, path: string): SourceStats | undefined {
   try {
-    return statSource(root, path);
+    return source.stat(path);
   } catch (error) {
     if (systemCode(error) === undefined) throw error;
     return undefined;

@@ -5,6 +5,7 @@ import { parentPort } from 'node:worker_threads';
 import type { NodeId, PlacedEntry } from '../snapshot/entry.ts';
 import type { Name } from '../snapshot/name.ts';
 import { SnapshotStore } from '../store/snapshot-store.ts';
+import { DirectSource } from '../tree/source.ts';
 import { Moved, serveCalls } from './calls.ts';
 import type { Reversal, Slice } from './change.ts';
 import type { ReceiverState } from './confirmed.ts';
@@ -36,7 +37,7 @@ const methods = {
       renameSync(options.folder, `${options.folder}.damaged-${randomBytes(4).toString('hex')}`);
       store = SnapshotStore.open(options.folder);
     }
-    scanner = new Scanner(store, options.scan);
+    scanner = new Scanner(store, new DirectSource(options.scan.root), options.scan);
     return { checkSecret: new Uint8Array(checkSecretOf(store)), rebuilt };
   },
 
@@ -65,8 +66,8 @@ const methods = {
   clear: (_: undefined): void => opened().confirmed.clear(),
   entryCount: (_: undefined): number => opened().confirmed.entryCount,
 
-  next(limits: { room: number; budgetMs: number }): Moved<SentSlice> {
-    const slice = opened().next(limits.room, limits.budgetMs);
+  next(limits: { room: number; sliceMs: number; budgetMs: number }): Moved<SentSlice> {
+    const slice = opened().next(limits.room, limits.sliceMs, limits.budgetMs);
     const changes = packChanges(slice.changes);
     return new Moved({ ...slice, changes }, [changes.buffer]);
   },

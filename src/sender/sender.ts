@@ -13,7 +13,8 @@ import { fromUserPath } from '../snapshot/name.ts';
 import { MessageType } from '../wire/messages.ts';
 import { Agreement, failureOf, greet, type Messages } from './agree.ts';
 import { WorkerCalls } from './calls.ts';
-import type { SweepSummary } from './change.ts';
+import type { PollFigures, SweepSummary } from './change.ts';
+import { CpuBudget } from './cpu-budget.ts';
 import { Mailbox, type SenderEvent, type SenderOutcome } from './events.ts';
 import { itemize } from './itemize.ts';
 import { unpackChanges } from './packed.ts';
@@ -43,6 +44,10 @@ export interface SenderOptions {
   readonly maxDelete: MaxDelete;
   readonly acceptDeletes: boolean;
   readonly checksum: boolean;
+  /** Of one core, that looking for changes may take on average; 0.1 is 10%. */
+  readonly cpuShare: number;
+  /** CPU time of the process so far, threads and children included. */
+  readonly cpuMs: () => number;
   /** Time to reach the receiver, with `once`. */
   readonly timeoutMs: number;
   readonly takeOver: boolean;
@@ -143,6 +148,11 @@ export class Sender {
     const bug = await done;
     if (bug !== undefined) throw bug;
     yield { kind: 'end', outcome: this.#outcome };
+  }
+
+  /** How often the source is looked at, as of the last tick; undefined before the first. */
+  get figures(): PollFigures | undefined {
+    return this.#report.figures;
   }
 
   /** Ends the workers. False when one hangs in the file system and could not be ended. */
@@ -278,11 +288,14 @@ export class Sender {
    * sides have to agree anew on what the receiver holds.
    */
   async #ticks(transfer: Transfer): Promise<boolean> {
-    const { signal, intervalMs, once } = this.#options;
+    const { signal, intervalMs, once, checksum, cpuShare, cpuMs } = this.#options;
+    const nowMs = (): number => performance.now();
+    const budget = new CpuBudget({ share: cpuShare, intervalMs, cpuMs, nowMs });
     let retries = 0;
     while (!signal.aborted) {
       const begunMs = performance.now();
-      const summary = await this.#sweep(transfer);
+      const budgetMs = once || checksum ? Number.POSITIVE_INFINITY : budget.nextMs();
+      const summary = await this.#tick(transfer, budgetMs);
       if (this.#options.dryRun) return true;
       if (once) {
         await this.#untilIdle(transfer);
@@ -327,14 +340,14 @@ export class Sender {
     return true;
   }
 
-  /** One sweep: slices of scanning, each handed to the transfer as it comes. */
-  async #sweep(transfer: Transfer): Promise<SweepSummary> {
+  /** One tick: slices of scanning, each handed to the transfer as it comes. */
+  async #tick(transfer: Transfer, budgetMs: number): Promise<SweepSummary> {
     for (;;) {
       transfer.assertOpen();
       const room = this.#options.dryRun
         ? queuedChangesMax
         : queuedChangesMax - transfer.outstanding;
-      const slice = await this.#watched(this.#scanner.call('next', { room, budgetMs: sliceMs }));
+      const slice = await this.#watched(this.#scanner.call('next', { room, sliceMs, budgetMs }));
       // A tick that outlived its session must not take what the next one has to send.
       transfer.assertOpen();
       const changes = unpackChanges(slice.changes);

@@ -1,6 +1,10 @@
 // What sweeps found, as events: each state is news once.
-import type { SweepSummary } from './change.ts';
+import type { PollFigures, SweepSummary } from './change.ts';
+import { clockMs } from './clock.ts';
 import type { Mailbox, SenderEvent } from './events.ts';
+
+/** Figures of the poller are told this often. */
+const figuresMs = 10_000;
 
 export class SweepReport {
   readonly #events: Mailbox<SenderEvent>;
@@ -8,6 +12,8 @@ export class SweepReport {
   #held = '';
   #rootGone = '';
   #isSynced = false;
+  #figures: PollFigures | undefined;
+  #figuresAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(events: Mailbox<SenderEvent>) {
     this.#events = events;
@@ -15,6 +21,10 @@ export class SweepReport {
 
   get isSynced(): boolean {
     return this.#isSynced;
+  }
+
+  get figures(): PollFigures | undefined {
+    return this.#figures;
   }
 
   /** The connection broke: nothing is known to be in sync until the next sweep. */
@@ -40,6 +50,7 @@ export class SweepReport {
       else this.#events.put({ kind: 'source', state: 'back', reason: 'it is there again' });
       this.#rootGone = gone;
     }
+    if (gone === '') this.#addFigures(summary.poll);
     const held = summary.held?.reason ?? '';
     if (gone === '' && held !== this.#held) {
       if (summary.held !== undefined) this.#events.put({ kind: 'held', ...summary.held });
@@ -50,11 +61,24 @@ export class SweepReport {
     const isSynced = isQuiet && gone === '' && held === '';
     const isNew = isSynced && !this.#isSynced;
     if (isNew) {
-      if (summary.problems === 0) this.#reported.clear();
+      if (summary.isWhole && summary.problems === 0) this.#reported.clear();
       const { entries, special } = summary;
       this.#events.put({ kind: 'synced', entries, special });
     }
     if (isSynced || summary.changes > 0) this.#isSynced = isSynced;
     return isNew;
+  }
+
+  #addFigures(poll: PollFigures): void {
+    if (poll.timesLie && this.#figures?.timesLie !== true) {
+      const message =
+        'directories of this source change without their times moving: what is new in them is seen when the sweep reaches it';
+      this.#events.put({ kind: 'state', message });
+    }
+    this.#figures = poll;
+    const nowMs = clockMs();
+    if (nowMs - this.#figuresAtMs < figuresMs) return;
+    this.#figuresAtMs = nowMs;
+    this.#events.put({ kind: 'poll', ...poll });
   }
 }

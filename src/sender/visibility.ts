@@ -1,9 +1,10 @@
 // Which names of a directory count: rules, --path and the reserved name hide some.
 import { systemCode } from '../errors.ts';
+import type { NodeId } from '../snapshot/entry.ts';
 import { type IgnoreRules, ignoreFileName } from '../snapshot/ignore.ts';
 import type { Seen } from '../snapshot/listing.ts';
 import type { Name } from '../snapshot/name.ts';
-import { below, readSourceText, type SourceListing } from '../tree/source-listing.ts';
+import { below, type SourceListing } from '../tree/source-listing.ts';
 import { isInScope } from './scan-options.ts';
 import type { Folder, ScanState } from './scan-state.ts';
 
@@ -11,18 +12,30 @@ const reservedName = '.replica';
 
 export class Visibility {
   readonly #state: ScanState;
+  /** Of directories with a rule file: other rules mean that everything below is looked at anew. */
+  readonly #rules = new Map<NodeId, { text: string; above: IgnoreRules; rules: IgnoreRules }>();
 
   constructor(state: ScanState) {
     this.#state = state;
   }
 
+  reset(): void {
+    this.#rules.clear();
+  }
+
+  /** The rules in force inside a directory; the same object while they are the same. */
   rulesIn(folder: Folder, listing: SourceListing): IgnoreRules {
-    if (!listing.seen.some(seen => seen.name === ignoreFileName && seen.kind === 'file')) {
+    if (!listing.hasRules) {
+      this.#rules.delete(folder.id);
       return folder.rules;
     }
     try {
-      const text = readSourceText(this.#state.options.root, below(folder.path, ignoreFileName));
-      return folder.rules.with(folder.path, text);
+      const text = this.#state.source.readText(below(folder.path, ignoreFileName));
+      const known = this.#rules.get(folder.id);
+      if (known?.text === text && known.above === folder.rules) return known.rules;
+      const rules = folder.rules.with(folder.path, text);
+      this.#rules.set(folder.id, { text, above: folder.rules, rules });
+      return rules;
     } catch (error) {
       const code = systemCode(error) ?? 'EIO';
       this.#state.findings.problem(below(folder.path, ignoreFileName), code, 'cannot be read');
@@ -30,17 +43,18 @@ export class Visibility {
     }
   }
 
-  /** The names that count, and those that rules, --path or reservation hide. */
+  /**
+   * The names that count, and those that rules, --path or reservation hide; undefined where every
+   * name counts.
+   */
   visible(
     folder: Folder,
     listing: SourceListing,
     rules: IgnoreRules,
-  ): { seen: readonly Seen[]; hidden: ReadonlySet<Name> } {
+  ): { seen: readonly Seen[]; hidden: ReadonlySet<Name> } | undefined {
     const { scope } = this.#state.options;
     const isRoot = folder.depth === 0;
-    if (rules.isEmpty && scope.length === 0 && !isRoot) {
-      return { seen: listing.seen, hidden: new Set() };
-    }
+    if (rules.isEmpty && scope.length === 0 && !isRoot) return undefined;
     const hidden = new Set<Name>();
     const seen = listing.seen.filter(one => {
       const path = below(folder.path, one.name);

@@ -39,9 +39,21 @@ export interface Known {
   readonly nlink: number;
 }
 
+/** What a scan sees of one name, as numbers of the system: no object is made of each entry. */
+export interface SeenFields {
+  readonly kind: EntryKind;
+  readonly mode: number;
+  readonly size: bigint;
+  readonly mtimeNs: bigint;
+  readonly ctimeNs: bigint;
+  readonly ino: bigint;
+  readonly birthtimeNs: bigint;
+}
+
 /** Writes the seen part of a listing into one growing buffer, reused from directory to directory. */
 export class SeenWriter {
   #bytes = Buffer.allocUnsafe(64 * 1024);
+  #view = viewOf(this.#bytes);
   #size = 0;
 
   get size(): number {
@@ -58,26 +70,69 @@ export class SeenWriter {
   }
 
   write(seen: Seen): void {
-    const needed = this.#size + seenFixedSize + seen.name.length;
-    if (needed > this.#bytes.length) {
-      const grown = Buffer.allocUnsafe(Math.max(needed, this.#bytes.length * 2));
-      this.#bytes.copy(grown, 0, 0, this.#size);
-      this.#bytes = grown;
-    }
+    this.writeFields(seen.name, { ...seen, size: BigInt(seen.size) });
+  }
+
+  writeFields(name: Name, fields: SeenFields): void {
+    const needed = this.#size + seenFixedSize + name.length;
+    if (needed > this.#bytes.length) this.#grow(needed);
     const b = this.#bytes;
     let at = this.#size;
-    b[at] = seen.name.length;
-    at += 1 + b.write(seen.name, at + 1, 'latin1');
-    b[at] = entryKinds.indexOf(seen.kind);
-    b.writeUInt16BE(seen.mode, at + 1);
-    b.writeBigUInt64BE(BigInt(seen.size), at + 3);
-    b.writeBigInt64BE(seen.mtimeNs, at + 11);
-    b.writeBigInt64BE(seen.ctimeNs, at + 19);
-    b.writeBigUInt64BE(seen.ino, at + 27);
-    b.writeBigInt64BE(seen.birthtimeNs, at + 35);
+    b[at++] = name.length;
+    for (let i = 0; i < name.length; i++) b[at++] = name.charCodeAt(i);
+    b[at] = kindNumber(fields.kind);
+    // A DataView writes 64 bits several times as fast as a Buffer.
+    const view = this.#view;
+    view.setUint16(at + 1, fields.mode);
+    view.setBigUint64(at + 3, fields.size);
+    view.setBigInt64(at + 11, fields.mtimeNs);
+    view.setBigInt64(at + 19, fields.ctimeNs);
+    view.setBigUint64(at + 27, fields.ino);
+    view.setBigInt64(at + 35, fields.birthtimeNs);
     this.#size = at + 43;
-    assert.equal(this.#size, needed);
+    assert(this.#size === needed);
   }
+
+  #grow(needed: number): void {
+    const grown = Buffer.allocUnsafe(Math.max(needed, this.#bytes.length * 2));
+    this.#bytes.copy(grown, 0, 0, this.#size);
+    this.#bytes = grown;
+    this.#view = viewOf(grown);
+  }
+}
+
+function viewOf(bytes: Buffer): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
+function kindNumber(kind: EntryKind): number {
+  return entryKinds.indexOf(kind);
+}
+
+/** The entries that a SeenWriter wrote; their link counts, which are not in there, beside them. */
+export function unpackSeen(bytes: Buffer, linkCounts: readonly number[]): Seen[] {
+  const seen: Seen[] = [];
+  const view = viewOf(bytes);
+  let at = 0;
+  for (const nlink of linkCounts) {
+    const nameEnd = at + 1 + view.getUint8(at);
+    const kind = entryKinds[view.getUint8(nameEnd)];
+    assert(kind !== undefined);
+    seen.push({
+      name: bytes.toString('latin1', at + 1, nameEnd) as Name, // Checked when it was written.
+      kind,
+      mode: view.getUint16(nameEnd + 1),
+      size: Number(view.getBigUint64(nameEnd + 3)),
+      mtimeNs: view.getBigInt64(nameEnd + 11),
+      ctimeNs: view.getBigInt64(nameEnd + 19),
+      ino: view.getBigUint64(nameEnd + 27),
+      birthtimeNs: view.getBigInt64(nameEnd + 35),
+      nlink,
+    });
+    at = nameEnd + 43;
+  }
+  assert.equal(at, bytes.length);
+  return seen;
 }
 
 /** The entry of a record, as the scan would have seen it. */
@@ -140,13 +195,9 @@ export function unpackPage(page: Buffer): Known[] {
 }
 
 /** Only the directories of a page: what a sweep needs when nothing changed. */
-export function directoriesOf(page: Buffer): { name: Name; id: NodeId }[] {
-  const found: { name: Name; id: NodeId }[] = [];
+export function directoriesOf(page: Buffer): Known[] {
   const directoryKind = entryKinds.indexOf('directory');
-  for (const { name, entry } of entriesOf(page, kind => kind === directoryKind)) {
-    found.push({ name, id: entry.id });
-  }
-  return found;
+  return [...entriesOf(page, kind => kind === directoryKind)];
 }
 
 function* entriesOf(page: Buffer, wanted: (kind: number) => boolean): Generator<Known> {

@@ -10,16 +10,60 @@ import {
 } from 'node:fs';
 import { type Problem, systemCode } from '../errors.ts';
 import type { EntryKind } from '../snapshot/entry.ts';
-import type { Seen } from '../snapshot/listing.ts';
+import { ignoreFileName } from '../snapshot/ignore.ts';
+import { type Seen, type SeenWriter, unpackSeen } from '../snapshot/listing.ts';
 import { isName, type Name, systemPath } from '../snapshot/name.ts';
 
-export interface SourceListing {
-  /** In name order. */
-  readonly seen: readonly Seen[];
+/** What lstat says; BigIntStats has it too. */
+export interface SourceStats {
+  readonly dev: bigint;
+  readonly ino: bigint;
+  readonly mode: bigint;
+  readonly nlink: bigint;
+  readonly size: bigint;
+  readonly mtimeNs: bigint;
+  readonly ctimeNs: bigint;
+  readonly birthtimeNs: bigint;
+}
+
+/** A directory's entries, packed: most listings are only compared with the record as bytes. */
+export class SourceListing {
+  /** Written by a SeenWriter, in name order. */
+  readonly bytes: Buffer;
+  readonly linkCounts: readonly number[];
   /** Names that are there but could not be looked at: neither changed nor gone. */
   readonly unreadable: ReadonlyMap<Name, Problem>;
   /** Sockets, FIFOs and devices, by name. */
   readonly special: readonly Name[];
+  /** Of all names. */
+  readonly namesHash: number;
+  /** Is there a file with ignore rules? */
+  readonly hasRules: boolean;
+  #seen: readonly Seen[] | undefined;
+
+  constructor(parts: ListingParts) {
+    this.bytes = parts.bytes;
+    this.linkCounts = parts.linkCounts;
+    this.unreadable = parts.unreadable;
+    this.special = parts.special;
+    this.namesHash = parts.namesHash;
+    this.hasRules = parts.hasRules;
+  }
+
+  /** In name order. */
+  get seen(): readonly Seen[] {
+    this.#seen ??= unpackSeen(this.bytes, this.linkCounts);
+    return this.#seen;
+  }
+}
+
+export interface ListingParts {
+  readonly bytes: Buffer;
+  readonly linkCounts: readonly number[];
+  readonly unreadable: ReadonlyMap<Name, Problem>;
+  readonly special: readonly Name[];
+  readonly namesHash: number;
+  readonly hasRules: boolean;
 }
 
 /** Joins latin1 paths below the root; '' is the root itself. */
@@ -28,30 +72,69 @@ export function below(path: string, name: string): string {
 }
 
 /**
- * All entries of the directory `path` below `root` (both latin1), which is on `device`. Throws the system's error when
- * the directory cannot be listed; an entry that vanishes meanwhile is left out.
+ * All entries of the directory `path` below `root` (both latin1), which is on `device`. Throws the
+ * system's error when the directory cannot be listed; an entry that vanishes meanwhile is left out.
+ * The bytes are `writer`'s, from where it was on.
  */
-export function listSource(root: string, path: string, device: bigint): SourceListing {
+export function listSource(
+  root: string,
+  path: string,
+  { device, writer, onCall = () => {} }: ListOptions,
+): ListingParts {
   const folder = path === '' ? root : `${root}/${path}`;
+  onCall();
   // latin1 is byte-exact and the fastest encoding of readdir.
   const names = readdirSync(systemPath(folder), { encoding: 'latin1' }).sort();
-  const seen: Seen[] = [];
+  const start = writer.size;
+  const linkCounts: number[] = [];
   const unreadable = new Map<Name, Problem>();
   const special: Name[] = [];
+  let namesHash = 0x811c9dc5;
+  let hasRules = false;
   for (const name of names) {
     if (!isName(name)) continue;
+    namesHash = addToHash(namesHash, name);
+    onCall();
     try {
       const stats = lstatSync(systemPath(`${folder}/${name}`), { bigint: true });
-      const entry = seenOfStats(name, stats, device);
-      if (entry === undefined) special.push(name);
-      else seen.push(entry);
+      const kind = kindOf(stats);
+      if (kind === undefined) {
+        special.push(name);
+        continue;
+      }
+      writer.writeFields(name, {
+        kind,
+        mode: kind === 'link' ? 0o777 : Number(stats.mode & 0o7777n),
+        size: kind === 'directory' ? 0n : stats.size,
+        mtimeNs: stats.mtimeNs,
+        ctimeNs: stats.ctimeNs,
+        ino: stats.ino,
+        birthtimeNs: stats.birthtimeNs,
+      });
+      linkCounts.push(linksOf(kind, stats, device));
+      if (kind === 'file' && name === ignoreFileName) hasRules = true;
     } catch (error) {
-      const code = systemCode(error) ?? 'EIO';
+      const code = systemCode(error);
+      if (code === undefined) throw error;
       if (code === 'ENOENT') continue;
       unreadable.set(name, { path: below(path, name), code, message: 'cannot be looked at' });
     }
   }
-  return { seen, unreadable, special };
+  return { bytes: writer.bytes(start), linkCounts, unreadable, special, namesHash, hasRules };
+}
+
+export interface ListOptions {
+  readonly device: bigint;
+  readonly writer: SeenWriter;
+  /** Before each system call. */
+  readonly onCall?: () => void;
+}
+
+/** FNV-1a over the bytes of names, each ended by a slash. */
+function addToHash(start: number, name: string): number {
+  let hash = start;
+  for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
+  return Math.imul(hash ^ 0x2f, 0x01000193);
 }
 
 /**
@@ -60,7 +143,7 @@ export function listSource(root: string, path: string, device: bigint): SourceLi
  */
 export function seenOfStats(
   name: Name,
-  stats: BigIntStats,
+  stats: SourceStats,
   device: bigint = stats.dev,
 ): Seen | undefined {
   const kind = kindOf(stats);
@@ -74,11 +157,16 @@ export function seenOfStats(
     ctimeNs: stats.ctimeNs,
     ino: stats.ino,
     birthtimeNs: stats.birthtimeNs,
-    nlink: kind === 'directory' ? (stats.dev === device ? 1 : 2) : Number(stats.nlink),
+    nlink: linksOf(kind, stats, device),
   };
 }
 
-function kindOf(stats: BigIntStats): EntryKind | undefined {
+function linksOf(kind: EntryKind, { dev, nlink }: SourceStats, device: bigint): number {
+  if (kind !== 'directory') return Number(nlink);
+  return dev === device ? 1 : 2;
+}
+
+export function kindOf(stats: SourceStats): EntryKind | undefined {
   switch (Number(stats.mode & 0o170000n)) {
     case 0o100000:
       return 'file';

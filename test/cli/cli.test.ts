@@ -56,6 +56,10 @@ t.test(
       [['push', 'src', 'host', '--interval=0'], '--interval: 0 is not from 10ms to 86400000ms'],
       [['push', 'src', 'host', '--timeout', '1'], '--timeout: 1 is not from 100ms to 86400000ms'],
       [
+        ['push', 'src', 'host', '--cpu-limit', '0%'],
+        "--cpu-limit: '0%' is no share of a core, such as 10%",
+      ],
+      [
         ['push', 'src', 'host', '--max-delete', '101%'],
         "--max-delete: '101%' is neither a count nor a share up to 100%",
       ],

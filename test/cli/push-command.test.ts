@@ -87,6 +87,7 @@ t.test('flags reach the sender with their defaults', async t => {
     delete: true,
     maxDelete: { kind: 'percent', value: 50 },
     acceptDeletes: false,
+    cpuShare: 0.1,
     checksum: false,
     timeoutMs: 30_000,
     takeOver: false,
@@ -110,6 +111,7 @@ t.test('flags reach the sender as given', async t => {
   const flags = [
     ...['--interval', '2s', '--once', '--exclude', '*.o', '--exclude', 'build/', '--no-delete'],
     ...['--max-delete', '7', '--accept-deletes', '-c', '--timeout=1m', '--take-over'],
+    ...['--cpu-limit', '2.5%'],
     ...['--special-bits', '--adopt', '--fsync', 'off', '--keep', '1h', '--path', './a//b/'],
   ];
   const { code, doubles } = await push(t, [end()], flags);
@@ -123,6 +125,7 @@ t.test('flags reach the sender as given', async t => {
     maxDelete: { kind: 'count', value: 7 },
     acceptDeletes: true,
     checksum: true,
+    cpuShare: 0.025,
     timeoutMs: 60_000,
     takeOver: true,
   });

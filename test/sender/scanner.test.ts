@@ -1,94 +1,21 @@
 import fs from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import type { Change } from '../../src/sender/change.ts';
-import type { ScanOptions } from '../../src/sender/scan-options.ts';
-import { Scanner } from '../../src/sender/scanner.ts';
-import { type NodeId, rootId } from '../../src/snapshot/entry.ts';
-import { SnapshotStore } from '../../src/store/snapshot-store.ts';
-import type { Operation } from '../../src/wire/messages.ts';
+import { rootId } from '../../src/snapshot/entry.ts';
 import { ModelReceiver } from '../support/model.ts';
 import { readModelTree } from '../support/model-tree.ts';
 import { fillTree, mutate } from '../support/mutate.ts';
 import { seededRandom } from '../support/random.ts';
-
-const receiverState = {
-  epoch: Buffer.alloc(16, 1),
-  digest: Buffer.alloc(16),
-  nextId: 2 as NodeId, // The first id after the root's.
-  secret: Buffer.alloc(32, 7),
-};
-
-function openScanner(t: TestContext, name: string, changes: Partial<ScanOptions> = {}): Opened {
-  const folder = t.testdir();
-  const root = join(folder, 'source');
-  const store = SnapshotStore.open(join(folder, `state-${name}`));
-  t.teardown(() => store.close());
-  const scanner = new Scanner(store, {
-    ...defaults,
-    root: Buffer.from(root).toString('latin1'),
-    ...changes,
-  });
-  scanner.confirmed.connect(receiverState);
-  return { root, store, scanner };
-}
-
-type TestContext = Parameters<Parameters<typeof t.test>[0]>[0];
-
-interface Opened {
-  root: string;
-  store: SnapshotStore;
-  scanner: Scanner;
-}
-
-const defaults: Omit<ScanOptions, 'root'> = {
-  exclude: [],
-  delete: true,
-  deleteExcluded: false,
-  maxDelete: { kind: 'percent', value: 50 },
-  acceptDeletes: false,
-  scope: [],
-  checksum: false,
-};
-
-function sweep(scanner: Scanner, room = 100_000): { changes: Change[]; entries: number } {
-  const changes: Change[] = [];
-  for (;;) {
-    const slice = scanner.next(room, 1000);
-    changes.push(...slice.changes);
-    if (slice.summary !== undefined) return { changes, entries: slice.summary.entries };
-  }
-}
-
-function operationOf(change: Change): Operation {
-  const { token: _token, path: _path, ...rest } = change;
-  if (change.kind !== 'file') return rest as Operation; // A change is an operation and its context.
-  const { parent, name, entry } = change;
-  const content = { kind: 'inline', baseVersion: 0, pieces: [] } as const;
-  return { kind: 'file', parent, name, entry, content };
-}
-
-/** Commits changes in groups; what the model rejects is reverted, the rest confirmed. */
-function transfer(
-  scanner: Scanner,
-  model: ModelReceiver,
-  changes: readonly Change[],
-  group: number,
-): void {
-  const real = changes.filter(change => !(change.kind === 'file' && change.purpose === 'trust'));
-  for (let from = 0; from < real.length; from += group) {
-    const part = real.slice(from, from + group);
-    const rejected = new Set(model.commit(part.map(operationOf)));
-    scanner.observed.confirm(
-      part.filter((_, i) => !rejected.has(i)).map(({ token }) => ({ token })),
-    );
-    scanner.observed.revert(
-      part
-        .filter((_, i) => rejected.has(i))
-        .map(({ token }) => ({ token, reason: 'gone' as const })),
-    );
-  }
-}
+import {
+  openScanner,
+  operationOf,
+  operationsOf,
+  receiverState,
+  sortedTree,
+  sweep,
+  type TestContext,
+  transfer,
+} from '../support/scanning.ts';
 
 t.test('a model fed with the changes of random programs equals the tree', async t => {
   const seeds = Number(process.env.SEEDS ?? 12);
@@ -107,10 +34,7 @@ t.test('a model fed with the changes of random programs equals the tree', async 
       let quiet = 0;
       for (let i = 0; i < 8 && quiet < 2; i++) {
         const { changes } = sweep(scanner);
-        const real = changes.filter(
-          change => !(change.kind === 'file' && change.purpose === 'trust'),
-        );
-        quiet = real.length === 0 ? quiet + 1 : 0;
+        quiet = operationsOf(changes).length === 0 ? quiet + 1 : 0;
         transfer(scanner, model, changes, 1000);
       }
       t.equal(quiet, 2, 'falls quiet');
@@ -170,10 +94,6 @@ t.test('a rename alone is one operation', async t => {
   const changes = changesAfter(t, 'plain', path => fs.renameSync(path('old'), path('new')));
   t.strictSame(changes, ['rename new']);
 });
-
-function sortedTree(tree: ReadonlyMap<string, string>): [string, string][] {
-  return [...tree].sort(([a], [b]) => (a < b ? -1 : 1));
-}
 
 t.test('content that was on its way when a connection broke is looked at again', async t => {
   const { root, scanner } = openScanner(t, 'unconfirmed');

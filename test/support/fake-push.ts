@@ -36,6 +36,8 @@ export function optionsFor(folder: string, changes: Partial<SenderOptions>): Sen
     deleteExcluded: false,
     maxDelete: defaultMaxDelete,
     acceptDeletes: false,
+    cpuShare: 0.1,
+    cpuMs: () => 0,
     checksum: false,
     timeoutMs: 5000,
     takeOver: false,

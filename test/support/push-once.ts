@@ -38,6 +38,8 @@ export function senderOptions(
     deleteExcluded: false,
     maxDelete: defaultMaxDelete,
     acceptDeletes: false,
+    cpuShare: 0.1,
+    cpuMs: () => 0,
     checksum: false,
     timeoutMs: 5000,
     takeOver: false,

@@ -1,0 +1,72 @@
+// How the scanner gets at the source: calls that return when the answer is there. `DirectSource`
+// makes them on the calling thread; `SourceThreads` has threads of its own make them.
+import { SeenWriter } from '../snapshot/listing.ts';
+import {
+  listSource,
+  readSourceLink,
+  readSourceText,
+  SourceListing,
+  type SourceStats,
+  statSource,
+} from './source-listing.ts';
+
+/** A directory that is going to be listed. */
+export interface Listable {
+  readonly path: string;
+  readonly device: bigint;
+}
+
+/** Paths are below the root, latin1. All throw the system's errors. */
+export interface Source {
+  /** How many directories `expect` makes use of. */
+  readonly lookahead: number;
+  /** These will be listed next; a hint. */
+  expect(folders: readonly Listable[]): void;
+  list(folder: Listable): SourceListing;
+  /** undefined: not there. */
+  stat(path: string): SourceStats | undefined;
+  /** Stats of many; an error in place of what cannot be looked at. */
+  statAll(paths: readonly string[]): readonly (SourceStats | undefined | Error)[];
+  readLink(path: string): string;
+  readText(path: string): string;
+}
+
+export class DirectSource implements Source {
+  readonly lookahead = 0;
+  readonly #root: string;
+  readonly #writer = new SeenWriter();
+
+  constructor(root: string) {
+    this.#root = root;
+  }
+
+  expect(_: readonly Listable[]): void {}
+
+  list({ path, device }: Listable): SourceListing {
+    this.#writer.reset();
+    const parts = listSource(this.#root, path, { device, writer: this.#writer });
+    return new SourceListing({ ...parts, bytes: Buffer.from(parts.bytes) });
+  }
+
+  stat(path: string): SourceStats | undefined {
+    return statSource(this.#root, path);
+  }
+
+  statAll(paths: readonly string[]): (SourceStats | undefined | Error)[] {
+    return paths.map(path => {
+      try {
+        return this.stat(path);
+      } catch (error) {
+        return error instanceof Error ? error : new Error(String(error));
+      }
+    });
+  }
+
+  readLink(path: string): string {
+    return readSourceLink(this.#root, path);
+  }
+
+  readText(path: string): string {
+    return readSourceText(this.#root, path);
+  }
+}
