@@ -144,6 +144,7 @@ export class Committer {
 
   async #commit(group: readonly StagedCommit[]): Promise<void> {
     const { store, flush, onStep } = this.#options;
+    const changes = new Changes(store);
     try {
       onStep?.('flush');
       await flush.staged(
@@ -155,11 +156,10 @@ export class Committer {
       await store.writeIntents(
         group.map(({ commit, steps }) => ({ commit, bytes: encodeSteps(steps) })),
       );
-      const changes = new Changes(store);
       this.#checkHints(changes);
       const applied = await this.#apply(group, changes);
       onStep?.('records');
-      await changes.write();
+      await changes.writeRecords();
       onStep?.('written');
       group.forEach((one, i) => {
         one.onSettled(applied[i]);
@@ -169,6 +169,7 @@ export class Committer {
       settle(group, undefined);
       throw error;
     }
+    await changes.writeIndex();
     await forgetOrphans(store);
   }
 

@@ -5,7 +5,7 @@ import { type Entry, type NodeId, nodeIdMax } from '../snapshot/entry.ts';
 import { decodeEntry, encodeEntry } from '../snapshot/entry-codec.ts';
 import type { Name } from '../snapshot/name.ts';
 import type { Head } from './head.ts';
-import { IndexChanges } from './index-changes.ts';
+import { IndexChanges, indexBlocksPerCommit } from './index-changes.ts';
 import {
   type DirectoryRecord,
   decodeNameKey,
@@ -166,9 +166,19 @@ export class Changes {
     return true;
   }
 
-  /** Makes the store what was changed, in one transaction; most of a very large file's hints follow. */
+  /** Makes the store what was changed. */
   async write(): Promise<void> {
+    await this.writeRecords();
+    await this.writeIndex();
+  }
+
+  /** All but most of a large file's hints, in one transaction. Call writeIndex afterwards. */
+  async writeRecords(): Promise<void> {
     await this.#store.write(this.#rows(), this.#head);
+  }
+
+  /** What is left of the hints: nobody has to wait for them. */
+  async writeIndex(): Promise<void> {
     while (!this.#index.isEmpty) await this.#store.writeIndex(this.#index.rows());
   }
 
@@ -183,7 +193,7 @@ export class Changes {
   }
 
   #rows(): Row[] {
-    const rows: Row[] = [...this.#index.rows()];
+    const rows: Row[] = [...this.#index.rows(indexBlocksPerCommit)];
     for (const { key, bytes, isChanged } of this.#names.values()) {
       if (isChanged) rows.push({ table: 'names', key, value: bytes });
     }

@@ -9,6 +9,8 @@ import { blockKey, encodeHints, type Hint, hintsMax } from './receiver-records.t
 
 /** Blocks whose entries are changed in one transaction: some 10 MiB of rows. */
 export const indexBlocksPerWrite = 32_768;
+/** The same in the transaction of the records: it is waited for. A group of small files fits. */
+export const indexBlocksPerCommit = 4096;
 
 type Step =
   | {
@@ -63,8 +65,8 @@ export class IndexChanges {
     this.#steps.push({ kind: 'drop', blockId, id });
   }
 
-  /** Rows of the next blocks, at most `indexBlocksPerWrite`; write them before asking for more. */
-  rows(): IndexRow[] {
+  /** Rows of the next `blocksMax` blocks; write them before asking for more. */
+  rows(blocksMax = indexBlocksPerWrite): IndexRow[] {
     const rows = new Map<string, { readonly key: Buffer; hints: Hint[] }>();
     const change = (blockId: Buffer, to: (hints: Hint[]) => Hint[]): void => {
       const text = blockId.toString('latin1', 0, 8);
@@ -75,7 +77,7 @@ export class IndexChanges {
         rows.set(text, { key, hints: to(this.#options.hints(blockId)) });
       }
     };
-    let left = indexBlocksPerWrite;
+    let left = blocksMax;
     let done = 0;
     for (const step of this.#steps) {
       left -= takeStep(step, left, change, this.#options.listsOf);
