@@ -89,6 +89,8 @@ export const queuedCommitBytesMax = 256 * 1024 * 1024;
 export const groupOperationsMax = 2048;
 /** Blocks of staged content that later pieces may refer to before the index has them: 16 MiB. */
 export const pendingBlocksMax = 65_536;
+/** Blocks that lie side by side are read together up to this: system calls become noise. */
+export const blockRunSizeMax = 1024 * 1024;
 /** Work between two turns of the event loop while content is put together. */
 export const stagingSliceBytes = 8 * 1024 * 1024;
 /** Staged files that are flushed one by one; with more, flushing the file system is cheaper. */

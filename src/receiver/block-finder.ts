@@ -10,7 +10,13 @@ import type { Name } from '../snapshot/name.ts';
 import type { ReplicaStore } from '../store/replica-store.ts';
 import type { ConfinedDirectory } from '../tree/confined-directory.ts';
 import { readBytes } from '../tree/staged-file.ts';
-import { type BlockHint, BlockSource, type OpenVersion } from './block-source.ts';
+import {
+  type BlockHint,
+  BlockSource,
+  type FoundBlocks,
+  type OpenVersion,
+  type WantedBlock,
+} from './block-source.ts';
 import type { Folders } from './folders.ts';
 
 /** Where a staged file lies until its commit is applied; one object a file. */
@@ -42,7 +48,7 @@ export interface BlockFinderOptions {
   readonly folders: Folders;
 }
 
-/** Use it within one turn of the event loop, then `clear`: the tree changes in between. */
+/** `pause` after each turn of the event loop, `clear` when nothing is to be found: BlockSource. */
 export class BlockFinder {
   readonly #store: ReplicaStore;
   readonly #source: BlockSource;
@@ -66,15 +72,16 @@ export class BlockFinder {
     return false;
   }
 
-  /** The bytes of a block, valid until the next call; `own`: the file that is to have it, open. */
+  /** The first of these blocks, and what follows with it; `own`: the file that is to have it, open. */
   async find(
-    id: Buffer,
-    size: number,
+    wanted: readonly [WantedBlock, ...WantedBlock[]],
     own: { readonly place: StagedPlace; readonly fd: number },
-  ): Promise<Buffer | undefined> {
+  ): Promise<FoundBlocks | undefined> {
+    const [{ id, size }] = wanted;
     const staged = this.#blocks.get(keyOf(id));
-    const bytes = this.#readStaged(id, size, own) ?? this.#source.read(id, size);
-    if (bytes) return bytes;
+    const bytes = this.#readStaged(id, size, own);
+    const found = bytes ? { bytes, count: 1 } : this.#source.read(wanted);
+    if (found) return found;
     const done =
       staged === undefined || staged === 'promised'
         ? undefined
@@ -83,7 +90,7 @@ export class BlockFinder {
       // Renamed into place meanwhile; the index has it in a moment.
       this.#source.clear();
       await done;
-      const late = this.#source.read(id, size);
+      const late = this.#source.read(wanted);
       if (late) return late;
     }
     // A file that was to bring it was given up, or is slow to come: the next to need it sends it.
@@ -135,6 +142,11 @@ export class BlockFinder {
 
   takeBadHints(): readonly BlockHint[] {
     return this.#source.takeBadHints();
+  }
+
+  /** Other tasks get their turn. */
+  pause(): void {
+    this.#source.pause();
   }
 
   /** Closes what was opened in the tree. */

@@ -1,10 +1,11 @@
 // Finds the bytes of blocks and of file versions that the replica already has. What the index says
 // is a hint: a block counts only if its bytes hash to its id.
+import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { blockId } from '../blocks/block-id.ts';
 import type { BlockList } from '../blocks/block-list.ts';
 import { systemCode } from '../errors.ts';
-import { badHintsMax } from '../limits.ts';
+import { badHintsMax, blockRunSizeMax } from '../limits.ts';
 import type { NodeId } from '../snapshot/entry.ts';
 import { type FileRecord, sameLocalStamp, stampOf } from '../store/receiver-records.ts';
 import type { ReplicaStore } from '../store/replica-store.ts';
@@ -19,7 +20,20 @@ export interface OpenVersion {
 }
 
 interface CachedVersion extends OpenVersion {
-  readonly key: string;
+  readonly id: NodeId;
+  readonly version: number;
+}
+
+/** A block as pieces name it. */
+export interface WantedBlock {
+  readonly id: Buffer;
+  readonly size: number;
+}
+
+/** The bytes of the first `count` blocks wanted, valid until the next call. */
+export interface FoundBlocks {
+  readonly bytes: Buffer;
+  readonly count: number;
 }
 
 /** Block `blockId` may lie in file `id`. */
@@ -30,7 +44,11 @@ export interface BlockHint {
 
 const cachedVersionsMax = 4;
 
-/** Use it within one turn of the event loop, then `clear`: the tree changes in between. */
+/**
+ * After each turn of the event loop call `pause`, because the tree changes in between; `clear` when
+ * there is nothing more to find for now. Files stay open over a pause: what is read from them is
+ * hashed, whatever became of their names.
+ */
 export class BlockSource {
   readonly #store: ReplicaStore;
   readonly #directories: Directories;
@@ -52,11 +70,16 @@ export class BlockSource {
     return record && this.#openRecord(record);
   }
 
-  /** The bytes of a block, valid until the next call; undefined if the replica has it nowhere. */
-  read(id: Buffer, size: number): Buffer | undefined {
+  /**
+   * The bytes of the first of these blocks, and of those that follow it in the file where it is
+   * found; undefined if the replica has the first nowhere.
+   */
+  read(wanted: readonly WantedBlock[]): FoundBlocks | undefined {
+    const id = wanted[0]?.id;
+    assert(id !== undefined);
     for (const hint of this.#store.hints(id)) {
-      const bytes = this.#readHint(id, hint.id, hint.block, size);
-      if (bytes) return bytes;
+      const found = this.#readHint(wanted, hint.id, hint.block);
+      if (found) return found;
       if (this.#badHints.length < badHintsMax) {
         this.#badHints.push({ blockId: Buffer.from(id), id: hint.id });
       }
@@ -66,7 +89,17 @@ export class BlockSource {
 
   /** Does the hint lead to the block? */
   holds({ blockId: id, id: file }: BlockHint): boolean {
-    return this.#readHint(id, file, 0) !== undefined;
+    for (const { list, fd } of this.#openVersions(file)) {
+      const block = list.indexOf(id);
+      if (block < 0) continue;
+      if (this.#readRun({ list, fd }, block, [{ id, size: list.sizeAt(block) }])) return true;
+    }
+    return false;
+  }
+
+  /** Other tasks get their turn. */
+  pause(): void {
+    this.#directories.clear();
   }
 
   /** Closes what `read` opened. */
@@ -88,31 +121,61 @@ export class BlockSource {
     this.#directories.close();
   }
 
-  #readHint(id: Buffer, file: NodeId, near: number, size?: number): Buffer | undefined {
-    for (const version of this.#store.versions(file)) {
-      const open = this.#cached(file, version);
-      if (!open) continue;
-      const { list, fd } = open;
-      const isHere = near < list.count && list.isAt(near, id);
-      const block = isHere ? near : list.indexOf(id, near);
-      if (block < 0 || (size !== undefined && list.sizeAt(block) !== size)) continue;
-      const bytes = readIfThere(fd, list.offsetAt(block), list.sizeAt(block));
-      if (bytes && blockId(this.#store.secret, bytes).equals(id)) return bytes;
+  #readHint(wanted: readonly WantedBlock[], file: NodeId, near: number): FoundBlocks | undefined {
+    const [first] = wanted;
+    if (first === undefined) return undefined;
+    for (const open of this.#openVersions(file)) {
+      const { list } = open;
+      const isHere = near < list.count && list.isAt(near, first.id);
+      const block = isHere ? near : list.indexOf(first.id, near);
+      if (block < 0 || list.sizeAt(block) !== first.size) continue;
+      const found = this.#readRun(open, block, wanted);
+      if (found) return found;
     }
     return undefined;
   }
 
-  #cached(id: NodeId, version: number): OpenVersion | undefined {
-    const key = `${id}.${version}`;
-    const found = this.#cache.find(one => one.key === key);
-    if (found) return found;
-    const open = this.openVersion(id, version);
-    if (!open) return undefined;
-    const cached = { ...open, key };
-    this.#cache.unshift(cached);
-    const last = this.#cache.length > cachedVersionsMax ? this.#cache.pop() : undefined;
-    if (last) fs.closeSync(last.fd);
-    return cached;
+  /** Reads at once what lies side by side, and hashes it block by block. */
+  #readRun(
+    { list, fd }: OpenVersion,
+    from: number,
+    wanted: readonly WantedBlock[],
+  ): FoundBlocks | undefined {
+    let size = 0;
+    let count = 0;
+    for (const one of wanted) {
+      const block = from + count;
+      if (block >= list.count || size + one.size > blockRunSizeMax) break;
+      if (list.sizeAt(block) !== one.size || !list.isAt(block, one.id)) break;
+      size += one.size;
+      count++;
+    }
+    const bytes = readIfThere(fd, list.offsetAt(from), size);
+    if (!bytes) return undefined;
+    let end = 0;
+    for (const [i, one] of wanted.slice(0, count).entries()) {
+      const part = bytes.subarray(end, end + one.size);
+      if (!blockId(this.#store.secret, part).equals(one.id)) {
+        return i === 0 ? undefined : { bytes: bytes.subarray(0, end), count: i };
+      }
+      end += one.size;
+    }
+    return { bytes, count };
+  }
+
+  /** The versions of a file that can be read, those that are open first. */
+  *#openVersions(id: NodeId): Generator<OpenVersion> {
+    const open = this.#cache.filter(one => one.id === id);
+    yield* open;
+    for (const version of this.#store.versions(id)) {
+      if (open.some(one => one.version === version)) continue;
+      const opened = this.openVersion(id, version);
+      if (!opened) continue;
+      this.#cache.unshift({ ...opened, id, version });
+      const last = this.#cache.length > cachedVersionsMax ? this.#cache.pop() : undefined;
+      if (last) fs.closeSync(last.fd);
+      yield opened;
+    }
   }
 
   #openRecord(record: FileRecord): OpenVersion | undefined {

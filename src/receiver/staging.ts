@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import { zeroBlockId } from '../blocks/block-id.ts';
 import { BlockList, BlockListBuilder } from '../blocks/block-list.ts';
 import { ReplicaError, systemCode } from '../errors.ts';
-import { openStagesMax, stagingSliceBytes } from '../limits.ts';
+import { blockRunSizeMax, openStagesMax, stagingSliceBytes } from '../limits.ts';
 import type { Entry, NodeId } from '../snapshot/entry.ts';
 import { type Name, toName } from '../snapshot/name.ts';
 import type { ReplicaStore } from '../store/replica-store.ts';
@@ -13,7 +13,7 @@ import type { ConfinedDirectory } from '../tree/confined-directory.ts';
 import { StagedFile } from '../tree/staged-file.ts';
 import type { Piece } from '../wire/messages.ts';
 import { BlockFinder, type StagedPlace } from './block-finder.ts';
-import type { BlockHint, OpenVersion } from './block-source.ts';
+import type { BlockHint, OpenVersion, WantedBlock } from './block-source.ts';
 import type { Folders } from './folders.ts';
 import { Rejection } from './rejection.ts';
 import type { Run, StagedContent, StagedNode } from './steps.ts';
@@ -141,12 +141,13 @@ export class Staging {
   async addToStage(stage: number, pieces: readonly Piece[]): Promise<void> {
     const build = this.#stage(stage);
     await this.#faultOf(build, () => this.#add(build, pieces));
-    this.#finder.clear();
+    this.#finder.pause();
   }
 
   abortStage(stage: number): void {
     const build = this.#stage(stage);
     this.#stages.delete(stage);
+    this.#finder.clear();
     this.#discard(build);
   }
 
@@ -154,6 +155,7 @@ export class Staging {
   finishStage(stage: number, entry: Entry, done: Promise<void>): Staged {
     const build = this.#stage(stage);
     this.#stages.delete(stage);
+    this.#finder.clear();
     try {
       if (build.id !== entry.id) {
         throw new ReplicaError('ERR_PROTOCOL', `stage ${stage} is for another file`);
@@ -228,24 +230,27 @@ export class Staging {
   }
 
   async #add(build: Build, pieces: readonly Piece[]): Promise<void> {
-    for (const piece of pieces) {
+    for (let at = 0; at < pieces.length; ) {
       const size = build.file.size;
-      await this.#addPiece(build, piece);
+      at += await this.#addPieces(build, pieces, at);
       this.#sliceBytes += build.file.size - size;
       if (this.#sliceBytes < stagingSliceBytes) continue;
       this.#sliceBytes = 0;
-      this.#finder.clear();
+      this.#finder.pause();
       await new Promise(setImmediate);
     }
   }
 
-  async #addPiece(build: Build, piece: Piece): Promise<void> {
+  /** Adds the piece at `at`, and perhaps some that follow; how many. */
+  async #addPieces(build: Build, pieces: readonly Piece[], at: number): Promise<number> {
+    const piece = pieces[at];
+    assert(piece !== undefined);
     switch (piece.kind) {
       case 'data':
         this.#refuseOver(build, piece.bytes.length);
         this.#noteBlock(build, piece.id, piece.bytes.length, true);
         build.file.write(piece.bytes);
-        return;
+        return 1;
       case 'zero': {
         this.#refuseOver(build, piece.size);
         if (!zeroBlockId(this.#options.store.secret, piece.size).equals(piece.id)) {
@@ -254,21 +259,22 @@ export class Staging {
         build.blocks.add(piece.id, piece.size);
         build.blockCount++;
         build.file.hole(piece.size);
-        return;
+        return 1;
       }
       case 'copy':
         this.#copy(build, piece);
-        return;
+        return 1;
       case 'block': {
-        this.#refuseOver(build, piece.size);
-        const bytes = await this.#finder.find(piece.id, piece.size, {
-          place: build.place,
-          fd: build.file.fd,
-        });
-        if (!bytes) throw new Rejection('missing', 'a block is not here');
-        this.#noteBlock(build, piece.id, piece.size, false);
-        build.file.writeSparse(bytes);
-        return;
+        const { place, file } = build;
+        const wanted = blocksFrom(piece, pieces, at);
+        const found = await this.#finder.find(wanted, { place, fd: file.fd });
+        if (!found) throw new Rejection('missing', 'a block is not here');
+        this.#refuseOver(build, found.bytes.length);
+        for (const { id, size } of wanted.slice(0, found.count)) {
+          this.#noteBlock(build, id, size, false);
+        }
+        file.writeSparse(found.bytes);
+        return found.count;
       }
     }
   }
@@ -350,6 +356,23 @@ export class Staging {
     if (directory.lstat(name)) directory.unlink(name);
     this.#finder.drop(build.place, build.keys);
   }
+}
+
+/** `first`, which is at `at`, and the block pieces that follow it, as far as one read may go. */
+function blocksFrom(
+  first: WantedBlock,
+  pieces: readonly Piece[],
+  at: number,
+): [WantedBlock, ...WantedBlock[]] {
+  const blocks: [WantedBlock, ...WantedBlock[]] = [first];
+  let size = first.size;
+  for (let i = at + 1; i < pieces.length; i++) {
+    const piece = pieces[i];
+    if (piece?.kind !== 'block' || size + piece.size > blockRunSizeMax) break;
+    blocks.push(piece);
+    size += piece.size;
+  }
+  return blocks;
 }
 
 function inodeOf(directory: ConfinedDirectory, name: Name): bigint {
