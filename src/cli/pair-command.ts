@@ -26,6 +26,7 @@ export class PairCommand extends ReplicaCommand {
     const { stdin, stderr, signal } = this.context;
     const question = `pairing string of ${place} (not shown): `;
     const stop = (): void => void stdin.destroy();
+    if (signal.aborted) throw givenUp();
     signal.addEventListener('abort', stop, { once: true });
     let line: string;
     try {
