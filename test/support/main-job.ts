@@ -86,7 +86,9 @@ export async function runMainJob(job: MainJob): Promise<void> {
   job.say(`${count} entries, locally: equal, ${Math.round(performance.now() - begunMs)} ms`);
   fs.rmSync(passes.target, { recursive: true });
 
-  const pair = new LivePair({ folder: job.folder, source: passes.source });
+  // One package may be most of the files: its removal is meant, and not for the brake.
+  const pushArgs = ['--max-delete', '100%'];
+  const pair = new LivePair({ folder: job.folder, source: passes.source, pushArgs });
   /** The change is made while the pair replicates. */
   const step = async (what: string, act: () => void): Promise<void> => {
     act();
