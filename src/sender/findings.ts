@@ -1,5 +1,6 @@
 // What a sweep hands out: changes up to the room there is, problems, and counts of both.
 import type { Problem } from '../errors.ts';
+import type { NodeId } from '../snapshot/entry.ts';
 import type { Change } from './change.ts';
 
 const noCounts = {
@@ -12,6 +13,8 @@ const noCounts = {
 export class Findings {
   #changes: Change[] = [];
   #problems: Problem[] = [];
+  /** New directories that wait until they are visited, so that what is in them follows at once. */
+  readonly #directories = new Map<NodeId, Change>();
   /** Changes that may be handed out before `take`. */
   room = 0;
   /** There was no room for a change since `begin`. */
@@ -36,8 +39,13 @@ export class Findings {
     return taken;
   }
 
+  /** What waits will never be handed out. */
+  clear(): void {
+    this.#directories.clear();
+  }
+
   hasRoom(): boolean {
-    if (this.#changes.length < this.room) return true;
+    if (this.#changes.length + this.#directories.size < this.room) return true;
     this.isFull = true;
     this.defer();
     return false;
@@ -46,6 +54,25 @@ export class Findings {
   hand(change: Change): void {
     this.counts.changes++;
     this.#changes.push(change);
+  }
+
+  /** A new directory: `visit` it, or `endVisits`. Nothing else names it before. */
+  handDirectory(id: NodeId, change: Change): void {
+    this.counts.changes++;
+    this.#directories.set(id, change);
+  }
+
+  /** Changes of what is in the directory come next. */
+  visit(id: NodeId): void {
+    const change = this.#directories.get(id);
+    if (change === undefined) return;
+    this.#directories.delete(id);
+    this.#changes.push(change);
+  }
+
+  /** Directories that waited for a visit are visited another time. */
+  endVisits(): void {
+    for (const id of this.#directories.keys()) this.visit(id);
   }
 
   problem(path: string, code: string, message: string): void {

@@ -47,15 +47,9 @@ export class NodeChanges {
       { parent: folder.id, name: seen.name, known: { name: seen.name, entry, nlink: seen.nlink } },
     ]);
     const isNew = replaced === undefined;
-    this.#state.findings.hand({
-      kind: seen.kind,
-      token,
-      path,
-      parent: folder.id,
-      name: seen.name,
-      entry,
-      isNew,
-    });
+    const place = { token, path, parent: folder.id, name: seen.name, entry, isNew };
+    if (seen.kind === 'link') this.#state.findings.hand({ kind: 'link', ...place });
+    else this.#state.findings.handDirectory(id, { kind: 'directory', ...place });
   }
 
   /** Another entry of the same kind than was known; a rename handed out meanwhile may have taken it. */

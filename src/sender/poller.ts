@@ -290,6 +290,7 @@ export class Poller {
     let listing = how.rootListing;
     for (let folder = stack.pop(); folder !== undefined; folder = stack.pop()) {
       if (folder.slot < 0) continue;
+      this.#state.findings.visit(folder.id);
       const next = this.#visitOne(folder, listing, how);
       listing = undefined;
       for (let i = next.length - 1; i >= 0; i--) {
@@ -298,6 +299,7 @@ export class Poller {
       }
       yield;
     }
+    this.#state.findings.endVisits();
   }
 
   #visitOne(

@@ -74,6 +74,7 @@ export class Scanner {
   reset(): void {
     this.#tick = undefined;
     this.#state.observed.clear();
+    this.#state.findings.clear();
     this.#deletes.reset();
     this.#visibility.reset();
     this.#poller.reset();
@@ -115,6 +116,7 @@ export class Scanner {
     const isWhole = this.#rereads.wantsSweep || this.#poller.fits(budgetMs);
     if (isWhole) yield* this.#poller.sweep(root, this.#rules);
     else yield* this.#poller.look(root, budgetMs);
+    findings.endVisits();
     findings.counts.deferred += observed.unprovenCount;
     return this.#summary({ root: { kind: 'ok' }, isWhole });
   }
