@@ -39,6 +39,12 @@ interface KernelExports {
 
 let compiled: WebAssembly.Module | undefined;
 
+/** The exports of a new instance of all kernels, with a memory of its own. */
+export function instantiate(): object {
+  compiled ??= new WebAssembly.Module(readFileSync(new URL('./kernels.wasm', import.meta.url)));
+  return new WebAssembly.Instance(compiled, {}).exports;
+}
+
 /**
  * One instance of the kernels with its memory, of which `data` is the caller's: file bytes are
  * read straight into it. Load one a thread; what uses it owns `data` alone. Memory never grows
@@ -54,11 +60,9 @@ export class Kernels {
 
   /** `dataSize` bytes of data, rounded up to 64 KiB. */
   static load(options: { dataSize?: number; bounds?: BlockBounds } = {}): Kernels {
-    compiled ??= new WebAssembly.Module(readFileSync(new URL('./kernels.wasm', import.meta.url)));
-    const instance = new WebAssembly.Instance(compiled, {});
     return new Kernels(
       // What assembly/index.ts exports; its tests would fail on any difference.
-      instance.exports as unknown as KernelExports,
+      instantiate() as unknown as KernelExports,
       options.dataSize ?? 17 * pageSize,
       options.bounds ?? blockBounds,
     );

@@ -2,6 +2,8 @@
 // Memory: the gear table and the cuts lie in static data (below), file bytes wherever the caller
 // put them. src/blocks/chunker-plain.ts is the same algorithm in plain words.
 
+export * from './grains';
+
 /** Cuts one call can report; more are found by calling again. */
 const cutsMax: u32 = 1024;
 /** Marks a block that is all zero bytes in the list of cuts; the rest of the word is the cut. */

@@ -1,0 +1,188 @@
+import t from 'tap';
+import { blockId } from '../../src/blocks/block-id.ts';
+import { applyPatch } from '../../src/blocks/block-patch.ts';
+import { CheckHash } from '../../src/blocks/check-hash.ts';
+import { type Basis, ContentMatcher } from '../../src/blocks/content-matcher.ts';
+import { GrainCache } from '../../src/blocks/grain-cache.ts';
+import { GrainKernels, grainFactor, grainSizeOf } from '../../src/blocks/grain-kernels.ts';
+import { grainsOf } from '../../src/blocks/grains-plain.ts';
+import { Kernels } from '../../src/blocks/kernels.ts';
+import { type RefinedPiece, Refiner } from '../../src/blocks/refiner.ts';
+import { edit, noise, sampleContent } from '../support/content.ts';
+import { randomInteger, seededRandom } from '../support/random.ts';
+
+const secret = noise(1, 32);
+const factor = grainFactor(noise(3, 32));
+const usual = new GrainKernels(factor);
+const matcher = new ContentMatcher({
+  kernels: Kernels.load(),
+  secret,
+  checkHash: new CheckHash(noise(2, 32)),
+});
+
+interface Version extends Basis {
+  readonly pieces: readonly RefinedPiece[];
+}
+
+interface ReadOptions {
+  readonly cache: GrainCache;
+  readonly kernels?: GrainKernels;
+  readonly basis?: Basis;
+}
+
+function read(content: Buffer, { cache, kernels = usual, basis }: ReadOptions): Version {
+  const refiner = new Refiner(kernels, cache);
+  const pieces: RefinedPiece[] = [];
+  const keep = (given: Iterable<RefinedPiece>) => {
+    for (const piece of given) {
+      pieces.push(piece.kind === 'new' ? { ...piece, bytes: Buffer.from(piece.bytes) } : piece);
+    }
+  };
+  matcher.begin(basis);
+  refiner.begin(basis, content.length);
+  for (let at = 0; at < content.length; ) {
+    const byteCount = content.copy(matcher.buffer(), 0, at);
+    keep(refiner.refine(matcher.advance(byteCount)));
+    at += byteCount;
+  }
+  const { pieces: rest, list, checks } = matcher.finish();
+  keep(refiner.refine(rest));
+  keep(refiner.finish());
+  return { pieces, list, checks };
+}
+
+/** The content that pieces make of the old version, patches applied. */
+function made(old: Buffer, { list }: Basis, pieces: readonly RefinedPiece[]): Buffer {
+  const parts = pieces.map(piece => {
+    if (piece.kind === 'zero') return Buffer.alloc(piece.size);
+    if (piece.kind === 'copy') {
+      return old.subarray(list.offsetAt(piece.from), list.offsetAt(piece.from + piece.count));
+    }
+    if (!piece.patch) return piece.bytes;
+    return applyPatch(piece.patch, piece.bytes.length, (from, into) => {
+      old.copy(into, 0, from, from + into.length);
+    });
+  });
+  return Buffer.concat(parts);
+}
+
+function cost(pieces: readonly RefinedPiece[]): number {
+  return pieces.reduce(
+    (sum, piece) => sum + (piece.kind === 'new' ? (piece.patch ?? piece.bytes).length : 0),
+    0,
+  );
+}
+
+t.test('kernel and oracle have the same grains', async t => {
+  for (let seed = 1; seed <= 20; seed++) {
+    const random = seededRandom(seed);
+    const block = sampleContent(random, 1 + randomInteger(random, 3000));
+    usual.data.set(block, 7);
+    for (const size of [64, 256]) {
+      const grains = usual.digest(7, 7 + block.length, size);
+      t.same(grains, grainsOf(block, size, factor), `seed ${seed}`);
+    }
+  }
+});
+
+t.test('patches make the new version of the old one, whatever was edited', async t => {
+  let refined = 0;
+  for (let seed = 1; seed <= 1500; seed++) {
+    const random = seededRandom(seed);
+    const size = 1 + randomInteger(random, seed % 10 === 0 ? 100_000 : 3000);
+    const old = sampleContent(random, size);
+    let content = old;
+    for (let i = 0; i <= randomInteger(random, 4); i++) content = edit(random, content);
+    const cache = new GrainCache(0);
+    const basis = read(old, { cache });
+    const { pieces } = read(content, { cache, basis });
+    if (pieces.some(piece => piece.kind === 'new' && piece.patch)) refined++;
+    if (made(old, basis, pieces).equals(content)) continue;
+    t.fail(`seed ${seed}`);
+    break;
+  }
+  t.ok(refined > 100, `${refined} with patches`);
+});
+
+t.test('an edit costs about a grain', async t => {
+  const old = noise(5, 200_000);
+  const cache = new GrainCache(0);
+  const basis = read(old, { cache });
+  const byte = Buffer.from(old);
+  byte[100_000] = (byte[100_000] ?? 0) ^ 1;
+  const inserted = Buffer.concat([old.subarray(0, 100_000), noise(6, 100), old.subarray(100_000)]);
+  const moved = Buffer.concat([old.subarray(150_000), old.subarray(0, 150_000)]);
+  const rows: [string, Buffer, number][] = [
+    ['a byte', byte, 90],
+    ['100 bytes more', inserted, 200],
+    ['200 bytes less', Buffer.concat([old.subarray(0, 100_000), old.subarray(100_200)]), 160],
+    ['all of it moved', moved, 400],
+  ];
+  for (const [what, content, max] of rows) {
+    const { pieces } = read(content, { cache, basis });
+    t.ok(cost(pieces) <= max, `${what}: ${cost(pieces)} bytes`);
+    t.ok(made(old, basis, pieces).equals(content), what);
+  }
+});
+
+t.test('a large version has large grains, and is looked through where the gap is', async t => {
+  const old = noise(7, 17 * 1024 * 1024);
+  t.equal(grainSizeOf(old.length), 256);
+  const cache = new GrainCache(4 * 1024 * 1024);
+  const basis = read(old, { cache });
+  const content = Buffer.from(old);
+  for (let at = 5000; at < content.length; at += 1_000_000) content.write('edit', at);
+  const { pieces } = read(content, { cache, basis });
+  t.ok(cost(pieces) < 17 * 300, `${cost(pieces)} bytes`);
+  t.ok(made(old, basis, pieces).equals(content));
+});
+
+t.test('repetitive content takes no longer than other', async t => {
+  const old = Buffer.alloc(2_000_000, 'ab');
+  const cache = new GrainCache(4 * 1024 * 1024);
+  const basis = read(old, { cache });
+  const content = Buffer.concat([Buffer.from('x'), old, Buffer.from('y')]);
+  const { pieces } = read(content, { cache, basis });
+  t.ok(made(old, basis, pieces).equals(content));
+});
+
+t.test('without grains blocks are whole', async t => {
+  const old = noise(8, 50_000);
+  const basis = read(old, { cache: new GrainCache(0) });
+  const content = Buffer.concat([old.subarray(0, 100), old]);
+  const { pieces } = read(content, { cache: new GrainCache(0), basis });
+  t.notOk(pieces.some(piece => piece.kind === 'new' && piece.patch));
+});
+
+t.test('the cache forgets the oldest and stays within its bound', async t => {
+  const cache = new GrainCache(2 * 1024 * 1024);
+  const idOf = (i: number) => Buffer.alloc(16, String(i).padStart(16));
+  const hashes = (i: number) => Buffer.alloc(4096, i & 0xff);
+  for (let i = 0; i < 2000; i++) cache.put(idOf(i), { size: 64, hashes: hashes(i) });
+  const kept = Array.from({ length: 2000 }, (_, i) => i).filter(i => cache.has(idOf(i)));
+  t.ok(kept.length >= 240 && kept.length <= 511, `${kept.length}`);
+  t.equal(kept.at(0), 2000 - kept.length, 'the newest');
+  const wrong = kept.filter(i => !cache.get(idOf(i))?.hashes.equals(hashes(i)));
+  t.strictSame(wrong, []);
+  for (let i = 0; i < 40_000; i++)
+    cache.put(idOf(i), { size: 64, hashes: hashes(i).subarray(0, 4) });
+  const tiny = Array.from({ length: 40_000 }, (_, i) => i).filter(i => cache.has(idOf(i)));
+  t.ok(tiny.length < (2 * 1024 * 1024) / 128, `${tiny.length}: the index counts`);
+});
+
+t.test('grains that are the same by chance give another block, never a longer one', async t => {
+  // With this factor the upper half of every hash is 0.
+  const blind = new GrainKernels(1n);
+  const old = noise(10, 100_000);
+  const cache = new GrainCache(0);
+  const basis = read(old, { cache, kernels: blind });
+  const { pieces } = read(noise(11, 100_000), { cache, kernels: blind, basis });
+  let refused = 0;
+  for (const piece of pieces) {
+    if (piece.kind !== 'new' || piece.patch === undefined) continue;
+    const block = made(old, basis, [piece]);
+    t.equal(block.length, piece.bytes.length);
+    if (!blockId(secret, block).equals(piece.id)) refused++;
+  }
+  t.ok(refused > 0, `${refused} blocks`);
+});
