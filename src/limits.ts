@@ -107,3 +107,8 @@ export const packedSizeMin = 64;
 export const hotMs = 120_000;
 /** ...unless so many others changed after it: then its turn comes with the sweep. */
 export const hotFoldersMax = 4096;
+/**
+ * The sender's memory for hashes of what it read lately, by which changed blocks are sent as
+ * patches: of about 1 GiB of files up to 16 MiB, 4 GiB of larger ones. None of it goes to disk.
+ */
+export const grainBytesMax = 64 * 1024 * 1024;

@@ -50,10 +50,10 @@ export function reportEvent(event: SenderEvent, { log, stdout }: ReportTo): void
       );
       return;
     case 'commit': {
-      const { operations, bytesSent, bytesReused } = event;
+      const { operations, bytesSent, bytesReused, resent } = event;
       const ms = Math.round(event.ms);
       log.info(
-        { commit: Number(event.commit), operations, bytesSent, bytesReused, ms },
+        { commit: Number(event.commit), operations, bytesSent, bytesReused, resent, ms },
         `commit ${event.commit}: ${count(operations, 'operation')}, ${formatBytes(bytesSent)} sent, ` +
           `${formatBytes(bytesReused)} reused, ${formatDuration(ms)}`,
       );

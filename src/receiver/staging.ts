@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
-import { zeroBlockId } from '../blocks/block-id.ts';
+import { blockId, zeroBlockId } from '../blocks/block-id.ts';
 import { BlockList, BlockListBuilder } from '../blocks/block-list.ts';
+import { applyPatch } from '../blocks/block-patch.ts';
 import { ReplicaError, systemCode } from '../errors.ts';
 import { blockRunSizeMax, openStagesMax, stagingSliceBytes } from '../limits.ts';
 import type { Entry, NodeId } from '../snapshot/entry.ts';
@@ -251,6 +252,13 @@ export class Staging {
         this.#noteBlock(build, piece.id, piece.bytes.length, true);
         build.file.write(piece.bytes);
         return 1;
+      case 'patch': {
+        this.#refuseOver(build, piece.size);
+        const bytes = this.#patched(build, piece);
+        this.#noteBlock(build, piece.id, piece.size, true);
+        build.file.write(bytes);
+        return 1;
+      }
       case 'zero': {
         this.#refuseOver(build, piece.size);
         if (!zeroBlockId(this.#options.store.secret, piece.size).equals(piece.id)) {
@@ -277,6 +285,17 @@ export class Staging {
         return found.count;
       }
     }
+  }
+
+  /** Hashed, since what the sender found the same may only look so. */
+  #patched({ base }: Build, { id, size, patch }: Extract<Piece, { kind: 'patch' }>): Buffer {
+    if (!base) throw new ReplicaError('ERR_PROTOCOL', 'a patch without a base version');
+    const bytes = applyPatch(patch, size, (from, into) => {
+      if (fs.readSync(base.fd, into, 0, into.length, from) === into.length) return;
+      throw new Rejection('missing', 'base version is shorter');
+    });
+    if (blockId(this.#options.store.secret, bytes).equals(id)) return bytes;
+    throw new Rejection('missing', 'a patch does not make its block');
   }
 
   #copy(build: Build, { from, count }: { readonly from: number; readonly count: number }): void {

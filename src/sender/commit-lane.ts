@@ -9,6 +9,7 @@ import type { FileReader } from './file-reader.ts';
 import type { InFlight } from './in-flight.ts';
 import {
   countPieces,
+  hasBase,
   type Item,
   inlineItem,
   isSameContent,
@@ -178,8 +179,7 @@ export class CommitLane {
     if (change.entry.size <= inlineFileSize && pieces.length <= piecesPerFrameMax) {
       return inlineItem(change, content, pieces);
     }
-    const hasCopies = pieces.some(piece => piece.kind === 'copy');
-    const stage = await stages.open(change, hasCopies);
+    const stage = await stages.open(change, hasBase(pieces));
     await stages.send(stage, pieces);
     return stagedItem(change, content, stage);
   }

@@ -2,11 +2,15 @@
 // few buffers, so that a batch of small files moves between threads without copying or cloning.
 import { BlockList } from '../blocks/block-list.ts';
 import { checkSize } from '../blocks/check-hash.ts';
-import type { Basis, MatchedPiece } from '../blocks/content-matcher.ts';
+import type { Basis } from '../blocks/content-matcher.ts';
+import type { RefinedPiece } from '../blocks/refiner.ts';
 import { blockIdSize } from '../limits.ts';
 
-/** u8 kind | u32 a | u32 b | 16 bytes id; copy: a = from, b = count; else a = size, b = data offset. */
-const pieceSize = 9 + blockIdSize;
+/**
+ * u8 kind | u32 a | u32 b | u32 c | 16 bytes id; copy: a = from, b = count; else a = size, b = data
+ * offset, c = size of the patch that follows the bytes.
+ */
+const pieceSize = 13 + blockIdSize;
 const listedSize = 2 + blockIdSize;
 const kinds = ['copy', 'new', 'zero'] as const;
 
@@ -41,7 +45,13 @@ export interface PackedContent {
 /** A piece in main-thread form; `bytes` is a view of the batch's data. */
 export type ReadPiece =
   | { readonly kind: 'copy'; readonly from: number; readonly count: number }
-  | { readonly kind: 'new'; readonly id: Buffer; readonly bytes: Buffer }
+  | {
+      readonly kind: 'new';
+      readonly id: Buffer;
+      readonly bytes: Buffer;
+      /** Makes the block from the base version. */
+      readonly patch?: Buffer;
+    }
   | { readonly kind: 'zero'; readonly id: Buffer; readonly size: number };
 
 export interface FileContent {
@@ -109,7 +119,7 @@ export class ContentPacker {
     return this.#pieceCount;
   }
 
-  add(pieces: readonly MatchedPiece[]): void {
+  add(pieces: Iterable<RefinedPiece>): void {
     for (const piece of pieces) {
       const at = this.#pieces.extend(pieceSize);
       at[0] = kinds.indexOf(piece.kind);
@@ -120,12 +130,14 @@ export class ContentPacker {
       } else if (piece.kind === 'zero') {
         at.writeUInt32BE(piece.size, 1);
         at.writeUInt32BE(0, 5);
-        piece.id.copy(at, 9);
+        piece.id.copy(at, 13);
       } else {
         at.writeUInt32BE(piece.bytes.length, 1);
         at.writeUInt32BE(this.#data.size, 5);
-        piece.id.copy(at, 9);
+        at.writeUInt32BE(piece.patch?.length ?? 0, 9);
+        piece.id.copy(at, 13);
         this.#data.extend(piece.bytes.length).set(piece.bytes);
+        if (piece.patch) this.#data.extend(piece.patch.length).set(piece.patch);
       }
       this.#pieceCount++;
     }
@@ -192,10 +204,14 @@ function readPiece(at: Buffer, data: Buffer): ReadPiece {
   const kind = kinds[at[0] ?? 0] ?? 'copy';
   const a = at.readUInt32BE(1);
   const b = at.readUInt32BE(5);
-  const id = at.subarray(9);
+  const c = at.readUInt32BE(9);
+  const id = at.subarray(13);
   if (kind === 'copy') return { kind, from: a, count: b };
   if (kind === 'zero') return { kind, id, size: a };
-  return { kind, id, bytes: data.subarray(b, b + a) };
+  const bytes = data.subarray(b, b + a);
+  return c === 0
+    ? { kind, id, bytes }
+    : { kind, id, bytes, patch: data.subarray(b + a, b + a + c) };
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {

@@ -13,6 +13,8 @@ export type SenderEvent =
       /** Bytes of content that crossed the wire, and that the receiver had already. */
       readonly bytesSent: number;
       readonly bytesReused: number;
+      /** Files that the receiver could not put together: their bytes follow. */
+      readonly resent: number;
       readonly ms: number;
     }
   | { readonly kind: 'problem'; readonly problem: Problem }

@@ -162,6 +162,7 @@ export class InFlight {
         operations: commit.items.length - commit.rejected.size,
         bytesSent: commit.bytesSent,
         bytesReused: commit.bytesReused,
+        resent: [...commit.rejected.values()].filter(reason => reason === 'raw').length,
         ms: clockMs() - commit.sentMs,
       });
     }

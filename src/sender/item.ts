@@ -3,6 +3,7 @@
 import { trustAfterMs } from '../limits.ts';
 import type { NodeId } from '../snapshot/entry.ts';
 import type { Operation, Piece } from '../wire/messages.ts';
+import { pieceSize } from '../wire/operation-codec.ts';
 import type { Change, Confirmation, FileChange } from './change.ts';
 import type { FileContent, ReadPiece } from './content.ts';
 import type { ReadRequest } from './packed.ts';
@@ -76,17 +77,28 @@ export function piecesOf(
 ): readonly Piece[] {
   return content.pieces.map(piece => {
     if (piece.kind !== 'new') return piece;
-    const { id, bytes } = piece;
+    const { id, bytes, patch } = piece;
+    if (needed !== 'all' && patch && needed.has(piece)) {
+      return { kind: 'patch', id, size: bytes.length, patch };
+    }
     if (needed === 'all' || needed.has(piece)) return { kind: 'data', id, bytes };
     return { kind: 'block', id, size: bytes.length };
   });
+}
+
+/** Does any of them take bytes from the base version? */
+export function hasBase(pieces: readonly Piece[]): boolean {
+  return pieces.some(piece => piece.kind === 'copy' || piece.kind === 'patch');
 }
 
 export function countPieces(pieces: readonly Piece[], change: FileChange, sent: Sent): void {
   for (const piece of pieces) {
     if (piece.kind === 'data') sent.bytesSent += piece.bytes.length;
     else if (piece.kind === 'block') sent.bytesReused += piece.size;
-    else if (piece.kind === 'copy') sent.bytesReused += copiedSize(piece, change);
+    else if (piece.kind === 'patch') {
+      sent.bytesSent += piece.patch.length;
+      sent.bytesReused += Math.max(piece.size - piece.patch.length, 0);
+    } else if (piece.kind === 'copy') sent.bytesReused += copiedSize(piece, change);
   }
 }
 
@@ -124,7 +136,7 @@ export function inlineItem(
   pieces: readonly Piece[],
 ): Item {
   const { parent, name, entry } = change;
-  const hasCopies = pieces.some(piece => piece.kind === 'copy');
+  const hasCopies = hasBase(pieces);
   const baseVersion = hasCopies ? change.baseVersion : 0;
   const inline = { kind: 'inline', baseVersion, pieces } as const;
   const operation: Operation = { kind: 'file', parent, name, entry, content: inline };
@@ -143,7 +155,7 @@ export function sizeOf(item: Item | undefined): number {
   if (operation.kind !== 'file' || operation.content.kind !== 'inline') return fixed;
   let bytes = fixed;
   for (const piece of operation.content.pieces) {
-    bytes += 32 + (piece.kind === 'data' ? piece.bytes.length : 0);
+    bytes += pieceSize(piece);
   }
   return bytes;
 }

@@ -96,7 +96,7 @@ export class LargeLane {
         );
       }
       const pieces = piecesOf(content, inFlight.isRaw(change) ? 'all' : await needed);
-      isSame &&= pieces.every(piece => piece.kind !== 'data' && piece.kind !== 'block');
+      isSame &&= pieces.every(piece => piece.kind === 'copy' || piece.kind === 'zero');
       countPieces(pieces, change, sent);
       await stages.send(stage, pieces);
       reader.reuse(data);

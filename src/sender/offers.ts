@@ -7,6 +7,9 @@ import type { Connection } from '../net/connection.ts';
 import { MessageType } from '../wire/messages.ts';
 import type { ReadPiece } from './content.ts';
 
+/** A block that costs no more than this is sent unasked. */
+const askedSizeMin = 256;
+
 export class Offers {
   readonly #connection: Connection;
   readonly #waiting: ((bitmap: Buffer) => void)[] = [];
@@ -22,7 +25,9 @@ export class Offers {
     const fresh: Extract<ReadPiece, { kind: 'new' }>[] = [];
     for (const piece of pieces) {
       if (piece.kind !== 'new') continue;
-      if (isIndexed(piece.bytes.length)) fresh.push(piece);
+      // A patch may be smaller than the question.
+      const isShort = (piece.patch ?? piece.bytes).length <= askedSizeMin;
+      if (isIndexed(piece.bytes.length) && !isShort) fresh.push(piece);
       else needed.add(piece);
     }
     const answers: Promise<void>[] = [];

@@ -3,9 +3,13 @@
 
 import { parentPort } from 'node:worker_threads';
 import { CheckHash } from '../blocks/check-hash.ts';
-import { ContentMatcher } from '../blocks/content-matcher.ts';
+import { type Basis, ContentMatcher } from '../blocks/content-matcher.ts';
+import { GrainCache } from '../blocks/grain-cache.ts';
+import { GrainKernels, grainFactor } from '../blocks/grain-kernels.ts';
 import { Kernels } from '../blocks/kernels.ts';
+import { Refiner } from '../blocks/refiner.ts';
 import { ReplicaError, systemCode } from '../errors.ts';
+import { grainBytesMax } from '../limits.ts';
 import { SourceFile } from '../tree/source-file.ts';
 import { Moved, serveCalls } from './calls.ts';
 import { clockMs } from './clock.ts';
@@ -22,11 +26,14 @@ const partReadSize = 32 * 1024 * 1024;
 /** What one step reads at most. */
 const matcherBufferSize = 1024 * 1024;
 
+/** Outlives sessions: what was read in one is edited in the next. */
+let grains: { readonly factor: bigint; readonly cache: GrainCache } | undefined;
+
 class Reader {
   readonly #root: string;
-  /** Small files and the large one take turns: each has a matcher of its own. */
-  readonly #matcher: ContentMatcher;
-  readonly #largeMatcher: ContentMatcher;
+  /** Small files and the large one take turns: each has a pipe of its own. */
+  readonly #pipe: Pipe;
+  readonly #largePipe: Pipe;
   #file: SourceFile | undefined;
   #readMs = 0;
 
@@ -34,8 +41,11 @@ class Reader {
     this.#root = options.root;
     const secret = Buffer.from(options.secret);
     const checkHash = new CheckHash(Buffer.from(options.checkSecret));
-    this.#matcher = new ContentMatcher({ kernels: Kernels.load(), secret, checkHash });
-    this.#largeMatcher = new ContentMatcher({ kernels: Kernels.load(), secret, checkHash });
+    const factor = grainFactor(Buffer.from(options.checkSecret));
+    grains = grains?.factor === factor ? grains : { factor, cache: new GrainCache(grainBytesMax) };
+    const { cache } = grains;
+    this.#pipe = new Pipe({ secret, checkHash, factor, cache });
+    this.#largePipe = new Pipe({ secret, checkHash, factor, cache });
   }
 
   /** Whole files, each at most a few MiB. */
@@ -56,10 +66,9 @@ class Reader {
         packer.end({ status: 'unstable', readMs }, undefined);
         return;
       }
-      this.#matcher.begin(request.basis);
-      while (step(file, this.#matcher, packer));
-      const { pieces, list, checks } = this.#matcher.finish();
-      packer.add(pieces);
+      this.#pipe.begin(request);
+      while (step(file, this.#pipe, packer));
+      const { list, checks } = this.#pipe.finish(packer);
       const status = file.isAsExpected() ? 'read' : 'unstable';
       packer.end({ status, readMs }, { list, checks });
     } catch (error) {
@@ -79,7 +88,7 @@ class Reader {
       return failure(error);
     }
     if (this.#file === undefined) return { status: 'unstable', code: '' };
-    this.#largeMatcher.begin(request.basis);
+    this.#largePipe.begin(request);
     return { status: 'read', code: '' };
   }
 
@@ -98,9 +107,8 @@ class Reader {
         readSize < partReadSize
       ) {
         readSize += matcherBufferSize;
-        if (step(file, this.#largeMatcher, packer)) continue;
-        const { pieces, list, checks } = this.#largeMatcher.finish();
-        packer.add(pieces);
+        if (step(file, this.#largePipe, packer)) continue;
+        const { list, checks } = this.#largePipe.finish(packer);
         last = true;
         const status = file.isAsExpected() ? 'read' : 'unstable';
         packer.end({ ...head, status }, { list, checks });
@@ -127,11 +135,48 @@ class Reader {
 }
 
 /** Reads one buffer; false at the end of the file. */
-function step(file: SourceFile, matcher: ContentMatcher, packer: ContentPacker): boolean {
-  const buffer = matcher.buffer();
+function step(file: SourceFile, pipe: Pipe, packer: ContentPacker): boolean {
+  const buffer = pipe.buffer();
   const count = file.read(buffer);
-  if (count > 0) packer.add(matcher.advance(count));
+  if (count > 0) pipe.advance(count, packer);
   return count === buffer.length;
+}
+
+/** Where a file's bytes go through: matched by blocks, then within them. */
+class Pipe {
+  readonly #matcher: ContentMatcher;
+  readonly #refiner: Refiner;
+
+  constructor(options: {
+    readonly secret: Buffer;
+    readonly checkHash: CheckHash;
+    readonly factor: bigint;
+    readonly cache: GrainCache;
+  }) {
+    const { secret, checkHash, factor, cache } = options;
+    this.#matcher = new ContentMatcher({ kernels: Kernels.load(), secret, checkHash });
+    this.#refiner = new Refiner(new GrainKernels(factor), cache);
+  }
+
+  begin({ basis, expected }: ReadRequest): void {
+    this.#matcher.begin(basis);
+    this.#refiner.begin(basis, expected.size);
+  }
+
+  buffer(): Buffer {
+    return this.#matcher.buffer();
+  }
+
+  advance(byteCount: number, packer: ContentPacker): void {
+    packer.add(this.#refiner.refine(this.#matcher.advance(byteCount)));
+  }
+
+  finish(packer: ContentPacker): Basis {
+    const { pieces, list, checks } = this.#matcher.finish();
+    packer.add(this.#refiner.refine(pieces));
+    packer.add(this.#refiner.finish());
+    return { list, checks };
+  }
 }
 
 function failure(error: unknown): { status: ReadStatus; code: string } {

@@ -8,6 +8,7 @@ import {
 } from '../limits.ts';
 import type { Connection } from '../net/connection.ts';
 import { MessageType, type Piece } from '../wire/messages.ts';
+import { pieceSize } from '../wire/operation-codec.ts';
 import type { FileChange } from './change.ts';
 import { frameBytes } from './item.ts';
 
@@ -39,7 +40,7 @@ export class Stages {
       let to = from;
       while (to < pieces.length && bytes < frameBytes && to - from < piecesPerFrameMax) {
         const piece = pieces[to++];
-        bytes += 32 + (piece?.kind === 'data' ? piece.bytes.length : 0);
+        bytes += piece === undefined ? 0 : pieceSize(piece);
       }
       await this.#connection.waitForCredit(this.#window());
       const part = pieces.slice(from, to);

@@ -129,7 +129,9 @@ export type Piece =
   /** A block's bytes. The id is a claim: it enters the index, and is checked when reused. */
   | { readonly kind: 'data'; readonly id: Buffer; readonly bytes: Buffer }
   /** One block of zero bytes, at most blockSizeMax; becomes a hole. Its id is the id of zeroes. */
-  | { readonly kind: 'zero'; readonly id: Buffer; readonly size: number };
+  | { readonly kind: 'zero'; readonly id: Buffer; readonly size: number }
+  /** A block made of ranges of the base version and new bytes (blocks/block-patch.ts). */
+  | { readonly kind: 'patch'; readonly id: Buffer; readonly size: number; readonly patch: Buffer };
 
 /** Where a file operation's content comes from. */
 export type Content =

@@ -13,7 +13,7 @@ import type { FieldReader } from '../snapshot/field-reader.ts';
 import type { FieldWriter } from '../snapshot/field-writer.ts';
 import type { Content, Operation, Piece } from './messages.ts';
 
-const pieceCodes = { copy: 1, block: 2, data: 3, zero: 4 } as const;
+const pieceCodes = { copy: 1, block: 2, data: 3, zero: 4, patch: 5 } as const;
 const contentCodes = { inline: 1, stage: 2 } as const;
 const operationCodes = {
   directory: 1,
@@ -39,6 +39,8 @@ export function pieceSize(piece: Piece): number {
       return 5 + blockIdSize;
     case 'data':
       return 5 + blockIdSize + piece.bytes.length;
+    case 'patch':
+      return 9 + blockIdSize + piece.patch.length;
   }
 }
 
@@ -71,6 +73,14 @@ export function writePieces(writer: FieldWriter, pieces: readonly Piece[]): void
         writer.u32(piece.bytes.length);
         writer.bytes(piece.bytes, piece.bytes.length);
         break;
+      case 'patch':
+        assert(piece.size > 0 && piece.size <= blockSizeMax, `block size ${piece.size}`);
+        assert(piece.patch.length > 0 && piece.patch.length <= blockSizeMax, 'patch size');
+        writer.bytes(piece.id, blockIdSize);
+        writer.u32(piece.size);
+        writer.u32(piece.patch.length);
+        writer.bytes(piece.patch, piece.patch.length);
+        break;
     }
   }
 }
@@ -85,7 +95,7 @@ export function readPieces(reader: FieldReader): readonly Piece[] {
 }
 
 function readPiece(reader: FieldReader): Piece {
-  const kind = reader.u8('piece kind', 1, 4);
+  const kind = reader.u8('piece kind', 1, 5);
   if (kind === pieceCodes.copy) {
     const from = reader.u32('copy from');
     const count = reader.u32('copy count', 1);
@@ -96,7 +106,10 @@ function readPiece(reader: FieldReader): Piece {
   const size = reader.u32('block size', 1, blockSizeMax);
   if (kind === pieceCodes.block) return { kind: 'block', id, size };
   if (kind === pieceCodes.zero) return { kind: 'zero', id, size };
-  return { kind: 'data', id, bytes: reader.bytes('block bytes', size) };
+  if (kind === pieceCodes.data)
+    return { kind: 'data', id, bytes: reader.bytes('block bytes', size) };
+  const patchSize = reader.u32('patch size', 1, blockSizeMax);
+  return { kind: 'patch', id, size, patch: reader.bytes('patch', patchSize) };
 }
 
 /** Bytes `operation` takes in a frame. */

@@ -2,6 +2,7 @@
 // the sender honest: every reference it makes must be one the receiver has.
 import assert from 'node:assert/strict';
 import { blockId, entryDigest } from '../../src/blocks/block-id.ts';
+import { applyPatch } from '../../src/blocks/block-patch.ts';
 import { payloadSizeMax } from '../../src/limits.ts';
 import type { Connection } from '../../src/net/connection.ts';
 import type { NodeId } from '../../src/snapshot/entry.ts';
@@ -209,6 +210,16 @@ export class FakeReceiver {
       }
       case 'zero':
         return [Buffer.alloc(piece.size)];
+      case 'patch': {
+        assert(base !== undefined);
+        const old = Buffer.concat(base.blocks);
+        const block = applyPatch(piece.patch, piece.size, (from, into) => {
+          assert.equal(old.copy(into, 0, from, from + into.length), into.length);
+        });
+        assert.deepEqual(blockId(this.secret, block), Buffer.from(piece.id), 'the id of a block');
+        this.blocks.set(piece.id.toString('hex'), block);
+        return [block];
+      }
       case 'data': {
         const block = Buffer.from(piece.bytes);
         assert.deepEqual(blockId(this.secret, block), Buffer.from(piece.id), 'the id of a block');

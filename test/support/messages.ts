@@ -221,7 +221,7 @@ function randomContent(random: () => number): Content {
 function randomPiece(random: () => number): Piece {
   const id = randomBytes(random, 16);
   const size = 1 + randomInteger(random, pick(random, [1, 200, blockSizeMax]));
-  switch (pick(random, ['copy', 'block', 'data', 'zero'] as const)) {
+  switch (pick(random, ['copy', 'block', 'data', 'zero', 'patch'] as const)) {
     case 'copy':
       return { kind: 'copy', from: randomU32(random) >>> 1, count: 1 + (randomU32(random) >>> 2) };
     case 'block':
@@ -230,6 +230,8 @@ function randomPiece(random: () => number): Piece {
       return { kind: 'data', id, bytes: randomBytes(random, Math.min(size, 300)) };
     case 'zero':
       return { kind: 'zero', id, size };
+    case 'patch':
+      return { kind: 'patch', id, size, patch: randomBytes(random, Math.min(size, 100)) };
   }
 }
 

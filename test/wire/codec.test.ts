@@ -168,6 +168,14 @@ const golden: [Message, string][] = [
     { type: MessageType.StageData, stage: 4, pieces: [{ kind: 'zero', id, size: 1 }] },
     `00000004 00000001 04 ${idHex} 00000001`,
   ],
+  [
+    {
+      type: MessageType.StageData,
+      stage: 4,
+      pieces: [{ kind: 'patch', id, size: 9, patch: Buffer.from('00090a', 'hex') }],
+    },
+    `00000004 00000001 05 ${idHex} 00000009 00000003 00090a`,
+  ],
   [{ type: MessageType.StageAbort, stage: 4 }, '00000004'],
 ];
 
@@ -303,7 +311,14 @@ t.test('names the field that is off', async t => {
     ],
     ['more pieces than bytes', MessageType.StageData, '00000001 0001c71c 01', /piece count/],
     ['2^32 pieces', MessageType.StageData, '00000001 ffffffff', /piece count/],
-    ['piece kind', MessageType.StageData, pieces('05'), /piece kind/],
+    ['piece kind', MessageType.StageData, pieces('06'), /piece kind/],
+    ['patch of 0', MessageType.StageData, pieces(`05 ${idHex} 00000001 00000000`), /patch size/],
+    [
+      'patch of 70000',
+      MessageType.StageData,
+      pieces(`05 ${idHex} 00000001 00011170`),
+      /patch size/,
+    ],
     ['copy of nothing', MessageType.StageData, pieces('01 00000000 00000000'), /copy count/],
     ['copy over the end', MessageType.StageData, pieces('01 00000002 fffffffe'), /copy count/],
     ['block of 0', MessageType.StageData, pieces(`02 ${idHex} 00000000`), /block size/],
