@@ -12,7 +12,7 @@ import { makeDiskFolder } from '../support/folders.ts';
 
 type Commit = Extract<SenderEvent, { kind: 'commit' }>;
 
-/** Pushes while `story` goes on: each step is awaited until the trees are the same again. */
+/** Pushes while `story` goes on: a step ends when its file is in a commit and not refused. */
 async function live(
   t: Test,
   receiver: FakeReceiver,
@@ -27,8 +27,9 @@ async function live(
   const sender = await Sender.open(changed);
   const commits: Commit[] = [];
   for await (const event of sender.run()) {
-    if (event.kind === 'commit') commits.push(event);
-    if (event.kind === 'synced' && steps.next().done) stop.abort();
+    if (event.kind !== 'commit') continue;
+    commits.push(event);
+    if (event.resent === 0 && steps.next().done) stop.abort();
   }
   await sender.close();
   return commits;
