@@ -251,6 +251,7 @@ export class Sender {
       watermark: welcome.watermark,
     });
     const stopped = onAbort(this.#options.signal, () => {});
+    const over = new AbortController();
     try {
       const broken = this.#receive(messages, transfer);
       const sending = transfer.run();
@@ -264,9 +265,10 @@ export class Sender {
       });
       const tasks = [ticking, broken, sending.then(() => ticking), interrupted];
       const isDone = await Promise.race(tasks);
-      await Promise.race([transfer.stop(), broken, delay(stopMs)]);
+      await Promise.race([transfer.stop(), broken, delay(stopMs, over.signal)]);
       return isDone;
     } finally {
+      over.abort();
       stopped.forget();
       transfer.end();
     }
