@@ -112,3 +112,9 @@ export const hotFoldersMax = 4096;
  * patches: of about 1 GiB of files up to 16 MiB, 4 GiB of larger ones. None of it goes to disk.
  */
 export const grainBytesMax = 64 * 1024 * 1024;
+/** Directories in one Verify: bounds what a verifier holds of both trees at a time. */
+export const verifyIdsMax = 256;
+/** Blocks of one file in one Checked: a quarter of a frame. */
+export const checkedBlocksMax = 14_000;
+/** Verifiers at a time: each reads the whole replica. */
+export const verifiersMax = 2;

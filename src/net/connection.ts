@@ -361,7 +361,7 @@ export class Connection {
   }
 
   #handled(size: number): void {
-    if (this.#peerRole !== 'sender') return;
+    if (this.#peerRole === undefined || this.#peerRole === 'receiver') return;
     this.#handledBytes += size;
     if (this.#handledBytes - this.#creditedBytes >= creditStepBytes) this.#credit();
   }

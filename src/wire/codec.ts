@@ -18,6 +18,7 @@ import { encodedEntrySize, readEntry, readName, readNodeId } from '../snapshot/e
 import { FieldReader } from '../snapshot/field-reader.ts';
 import { FieldWriter } from '../snapshot/field-writer.ts';
 import type { Name } from '../snapshot/name.ts';
+import { readMany, writeCount } from './counts.ts';
 import {
   type Failure,
   type Hello,
@@ -37,11 +38,17 @@ import {
   writePieces,
 } from './operation-codec.ts';
 import { readText, textBytes, writeText } from './text.ts';
+import {
+  isVerifyType,
+  readVerifyMessage,
+  verifyMessageSize,
+  writeVerifyMessage,
+} from './verify-codec.ts';
 
 const nodeIdSize = 6;
 const digestSize = 16;
 const secretSize = 32;
-const roleCodes = { sender: 1, receiver: 2 } as const;
+const roles: readonly Hello['role'][] = ['sender', 'receiver', 'verifier'];
 const failureCodes: readonly Failure['code'][] = [
   'version',
   'protocol',
@@ -101,6 +108,8 @@ export function encodedSize(message: Message): number {
       return 4 + piecesSize(message.pieces);
     case MessageType.StageAbort:
       return 4;
+    default:
+      return verifyMessageSize(message);
   }
 }
 
@@ -126,7 +135,7 @@ function writeFields(message: Message, writer: FieldWriter): void {
       writer.u16(message.major);
       writer.u16(message.minor);
       writer.u64(message.features);
-      writer.u8(roleCodes[message.role]);
+      writer.u8(roles.indexOf(message.role) + 1);
       writer.flag(message.takeOver);
       writer.bytes(message.sourceId, 16);
       writer.bytes(message.instanceId, 16);
@@ -223,12 +232,9 @@ function writeFields(message: Message, writer: FieldWriter): void {
     case MessageType.StageAbort:
       writer.u32(message.stage);
       return;
+    default:
+      writeVerifyMessage(message, writer);
   }
-}
-
-function writeCount(writer: FieldWriter, count: number, min: number, max: number): void {
-  assert(Number.isInteger(count) && count >= min && count <= max, `count ${count}`);
-  writer.u16(count);
 }
 
 /**
@@ -356,6 +362,7 @@ function readMessage(type: number, reader: FieldReader): Message {
     case MessageType.StageAbort:
       return { type, stage: reader.u32('stage') };
     default:
+      if (isVerifyType(type)) return readVerifyMessage(type, reader);
       throw new ReplicaError('ERR_PROTOCOL', `message of unknown type ${type}`);
   }
 }
@@ -379,7 +386,7 @@ function readHello(reader: FieldReader): Hello {
     major,
     minor,
     features,
-    role: reader.u8('role', 1, 2) === roleCodes.sender ? 'sender' : 'receiver',
+    role: roles[reader.u8('role', 1, roles.length) - 1] ?? 'sender',
     takeOver: reader.flag('take over'),
     sourceId: reader.bytes('source id', 16),
     instanceId: reader.bytes('instance id', 16),
@@ -397,17 +404,4 @@ function readCommit(reader: FieldReader): bigint {
   const commit = reader.u64('commit');
   if (commit === 0n) reader.fail('commit', 'is 0');
   return commit;
-}
-
-/** `u16 count`, then that many items of at least `itemSizeMin` bytes each. */
-function readMany<T>(
-  reader: FieldReader,
-  bounds: { readonly min: number; readonly max: number; readonly itemSizeMin: number },
-  readItem: () => T,
-): readonly T[] {
-  const count = reader.u16('count', bounds.min, bounds.max);
-  if (count * bounds.itemSizeMin > reader.left) reader.fail('count', 'is more than there is');
-  const items: T[] = [];
-  for (let i = 0; i < count; i++) items.push(readItem());
-  return items;
 }

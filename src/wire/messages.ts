@@ -24,6 +24,10 @@ export const MessageType = {
   StageOpen: 40,
   StageData: 41,
   StageAbort: 42,
+  Verify: 50,
+  Checked: 51,
+  Mistrust: 52,
+  Forgotten: 53,
 } as const;
 export type MessageType = (typeof MessageType)[keyof typeof MessageType];
 
@@ -34,8 +38,9 @@ export interface Hello {
   readonly major: number; // u16; a different one is refused in clear words
   readonly minor: number; // u16
   readonly features: bigint; // u64 bit set; unknown bits are ignored
-  readonly role: 'sender' | 'receiver';
-  /** Sender: which tree (16 bytes, stable over lost state). Receiver: zeroes. */
+  /** A verifier speaks for a source like a sender, but only looks: it fences nobody. */
+  readonly role: 'sender' | 'receiver' | 'verifier';
+  /** Sender, verifier: which tree (16 bytes, stable over lost state). Receiver: zeroes. */
   readonly sourceId: Buffer;
   /** Random for each process start (16 bytes); a newer one of the same source fences the older. */
   readonly instanceId: Buffer;
@@ -243,6 +248,53 @@ export interface StageAbort {
   readonly stage: number;
 }
 
+/** Verifier: compare these directories with what is recorded of them; at most 256. */
+export interface Verify {
+  readonly type: typeof MessageType.Verify;
+  /** Read the files; otherwise only names and attributes are compared. */
+  readonly content: boolean;
+  readonly ids: readonly NodeId[];
+}
+/** What the destination has at a recorded name, beside what is recorded. The first that differs. */
+export type Finding = 'same' | 'missing' | 'type' | 'content' | 'mode' | 'time' | 'unreadable';
+/** One recorded name; a file of more than checkedBlocksMax blocks takes several, in order. */
+export interface CheckedEntry extends PlacedEntry {
+  readonly finding: Finding;
+  /** Of a file: its blocks from number `from` on, packed as in a BlockList. */
+  readonly from: number;
+  readonly blocks: Buffer;
+}
+/** Answers to Verify, directories as asked, entries in byte order of their names. */
+export interface Checked {
+  readonly type: typeof MessageType.Checked;
+  /** True on the message that ends the answer to one Verify. */
+  readonly last: boolean;
+  readonly entries: readonly CheckedEntry[];
+  /** Names found that are not recorded. */
+  readonly extras: readonly { readonly parent: NodeId; readonly name: Name }[];
+}
+/** Verifier: these names are not what the source has. They are put right, or kept and forgotten. */
+export interface Mistrust {
+  readonly type: typeof MessageType.Mistrust;
+  readonly entries: readonly MistrustedName[];
+}
+export interface MistrustedName {
+  readonly parent: NodeId;
+  readonly name: Name;
+  /** 0: nothing is recorded of it. */
+  readonly id: NodeId | 0;
+  /** The source has something else than what is recorded, whatever the destination has. */
+  readonly isOther: boolean;
+}
+/** The answer to a Mistrust. */
+export interface Forgotten {
+  readonly type: typeof MessageType.Forgotten;
+  /** Names that the source has to send again. */
+  readonly count: number;
+  /** A sender is connected, which was told. */
+  readonly hasSender: boolean;
+}
+
 export type Message =
   | Hello
   | Welcome
@@ -263,7 +315,11 @@ export type Message =
   | Lost
   | StageOpen
   | StageData
-  | StageAbort;
+  | StageAbort
+  | Verify
+  | Checked
+  | Mistrust
+  | Forgotten;
 
 /** 'RPLC'. */
 export const protocolMagic = 0x52504c43;

@@ -1,13 +1,13 @@
 // Which messages a peer may send when. One table; whatever is not in it ends the connection.
 //
-//   greeting -- Hello of a sender ---> open
+//   greeting -- Hello of a sender ---> open, of a verifier likewise
 //            -- Hello of a receiver -> welcome -- Welcome -> open
 //   any      -- Failure -------------> over
 import { ReplicaError } from '../errors.ts';
 import { type Message, MessageType } from './messages.ts';
 
 export type SessionState = 'greeting' | 'welcome' | 'open' | 'over';
-type Role = 'sender' | 'receiver';
+type Role = 'sender' | 'receiver' | 'verifier';
 
 const { Hello, Welcome, Failure, Ping, Pong, Credit, ...rest } = MessageType;
 const always = [Failure, Ping, Pong] as const;
@@ -44,7 +44,15 @@ export const allowedMessages: {
       rest.Durable,
       rest.Rejected,
       rest.Lost,
+      rest.Checked,
+      rest.Forgotten,
     ]),
+    over: new Set(),
+  },
+  verifier: {
+    greeting: new Set([Hello, Failure]),
+    welcome: new Set(),
+    open: new Set([...always, rest.Verify, rest.Mistrust]),
     over: new Set(),
   },
 };

@@ -3,6 +3,7 @@ import { blockSizeMax } from '../../src/limits.ts';
 import { type Entry, type NodeId, nodeIdMax } from '../../src/snapshot/entry.ts';
 import { isName, type Name } from '../../src/snapshot/name.ts';
 import {
+  type CheckedEntry,
   type Content,
   type Hello,
   type Message,
@@ -147,6 +148,27 @@ export function randomMessage(random: () => number): Message {
       return { type, stage: randomU32(random), pieces: many(random, 0, () => randomPiece(random)) };
     case MessageType.StageAbort:
       return { type, stage: randomU32(random) };
+    case MessageType.Verify:
+      return { type, content: random() < 0.5, ids: many(random, 1, () => randomId(random)) };
+    case MessageType.Checked:
+      return {
+        type,
+        last: random() < 0.5,
+        entries: many(random, 0, () => randomChecked(random)),
+        extras: many(random, 0, () => ({ parent: randomId(random), name: randomName(random) })),
+      };
+    case MessageType.Mistrust:
+      return {
+        type,
+        entries: many(random, 1, () => ({
+          parent: randomId(random),
+          name: randomName(random),
+          id: random() < 0.2 ? 0 : randomId(random),
+          isOther: random() < 0.5,
+        })),
+      };
+    case MessageType.Forgotten:
+      return { type, count: randomU32(random), hasSender: random() < 0.5 };
   }
 }
 
@@ -167,6 +189,19 @@ export function randomEntry(random: () => number, kind?: Entry['kind']): Entry {
     },
     version: chosen === 'file' ? 1 + randomInteger(random, 0xffffffff) : 0,
     target,
+  };
+}
+
+function randomChecked(random: () => number): CheckedEntry {
+  const entry = randomEntry(random);
+  const isFile = entry.kind === 'file';
+  return {
+    parent: randomId(random),
+    name: randomName(random),
+    entry,
+    finding: pick(random, ['same', 'missing', 'type', 'content', 'mode', 'time', 'unreadable']),
+    from: isFile ? randomU32(random) : 0,
+    blocks: randomBytes(random, isFile ? 18 * some(random, 0) : 0),
   };
 }
 

@@ -70,6 +70,52 @@ const golden: [Message, string][] = [
   [{ type: MessageType.Offer, batch: 9, ids: id }, `00000009 0001 ${idHex}`],
   [{ type: MessageType.Need, batch: 9, bitmap: Buffer.from([1]) }, '00000009 0001 01'],
   [
+    helloOf('verifier', { label: '' }),
+    `52504c43 0001 0000 0000000000000000 03 00 ${'aa'.repeat(16)} ${'bb'.repeat(16)} 0000`,
+  ],
+  [
+    { type: MessageType.Verify, content: true, ids: [nodeId(1), nodeId(258)] },
+    '01 0002 000000000001 000000000102',
+  ],
+  [
+    {
+      type: MessageType.Checked,
+      last: true,
+      entries: [
+        {
+          parent: nodeId(1),
+          name: name('a'),
+          entry: file,
+          finding: 'same',
+          from: 7,
+          blocks: Buffer.concat([Buffer.from('1fff', 'hex'), id]),
+        },
+        {
+          parent: nodeId(1),
+          name: name('d'),
+          entry: folder,
+          finding: 'unreadable',
+          from: 0,
+          blocks: Buffer.alloc(0),
+        },
+      ],
+      extras: [{ parent: nodeId(2), name: name('x') }],
+    },
+    `01 0002 000000000001 ${fileHex('61')} 01 00000007 0001 1fff ${idHex}
+     000000000001 ${folderHex('64')} 07 00000000 0000  0001 000000000002 01 78`,
+  ],
+  [
+    {
+      type: MessageType.Mistrust,
+      entries: [
+        { parent: nodeId(1), name: name('a'), id: nodeId(5), isOther: true },
+        { parent: nodeId(1), name: name('b'), id: 0, isOther: false },
+      ],
+    },
+    '0002 000000000001 01 61 000000000005 01 000000000001 01 62 000000000000 00',
+  ],
+  [{ type: MessageType.Forgotten, count: 258, hasSender: true }, '00000102 01'],
+  [
     {
       type: MessageType.Operations,
       commit: 8n,
@@ -252,7 +298,7 @@ t.test('is cut short at every byte, or one too long', async t => {
 t.test('names the field that is off', async t => {
   const rows: [string, MessageType, string, RegExp][] = [
     ['magic', MessageType.Hello, '52504c44', /magic/],
-    ['role', MessageType.Hello, `52504c43 0001 0000 ${'00'.repeat(8)} 03`, /role/],
+    ['role', MessageType.Hello, `52504c43 0001 0000 ${'00'.repeat(8)} 04`, /role/],
     ['flag', MessageType.Hello, `52504c43 0001 0000 ${'00'.repeat(8)} 01 02`, /take over/],
     ['label of 1025', MessageType.Hello, `${hello} 0401 ${'61'.repeat(1025)}`, /label size/],
     ['failure code 0', MessageType.Failure, '00 0000', /failure code/],

@@ -55,6 +55,13 @@ t.test('the whole table', async t => {
     MessageType.Durable,
     MessageType.Rejected,
     MessageType.Lost,
+    MessageType.Checked,
+    MessageType.Forgotten,
+  ]);
+  t.same(allowed(after(helloOf('verifier'))), [
+    ...anyTime,
+    MessageType.Verify,
+    MessageType.Mistrust,
   ]);
 });
 
