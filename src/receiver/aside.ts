@@ -308,6 +308,18 @@ export class Aside {
     if (current) this.#lost.push({ parent, name, id: current.id });
   }
 
+  /** Puts a name aside that is to be sent again. As recorded, its blocks can be used for that. */
+  expel(place: OpenPlace, present: BigIntStats | undefined): void {
+    const { parent, name, directory } = place;
+    const current = this.#changes.entry(parent, name);
+    if (!current || !present || !this.#tree.isAsRecorded(directory, name, current, present)) {
+      this.putAside(place, present);
+      return;
+    }
+    this.displace(place, present, false).record();
+    this.#lost.push({ parent, name, id: current.id });
+  }
+
   /** A directory is recorded that is not there, and neither is its name. */
   forgetMissing(id: NodeId): void {
     this.#forgetDirectory(id);

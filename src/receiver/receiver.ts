@@ -1,7 +1,7 @@
 // The receiving program: opens a destination and serves one sender at a time.
 import { randomBytes } from 'node:crypto';
 import { ReplicaError } from '../errors.ts';
-import { payloadSizeMax } from '../limits.ts';
+import { payloadSizeMax, verifiersMax } from '../limits.ts';
 import type { Log } from '../log.ts';
 import type { Connection } from '../net/connection.ts';
 import type { ReplicaStore } from '../store/replica-store.ts';
@@ -25,6 +25,7 @@ import { Lock } from './lock.ts';
 import { chooseStateFolder, openStore } from './open-store.ts';
 import { recover } from './recover.ts';
 import { Session } from './session.ts';
+import { VerifySession } from './verify-session.ts';
 
 export interface ReceiverOptions {
   /** The destination, as the user gave it. */
@@ -40,6 +41,8 @@ export interface ReceiverOptions {
   readonly keepMs: number;
   /** Set setuid, setgid and sticky bits as the source has them. */
   readonly specialBits: boolean;
+  /** For a verifier in this process: only a replica, and nothing is put right by itself. */
+  readonly isOnlyVerified?: boolean | undefined;
   readonly log: Log;
   /** For tests. */
   readonly onStep?: ((label: string) => void) | undefined;
@@ -79,6 +82,7 @@ export class Receiver {
   #committer: Committer;
   #caretaker: Caretaker | undefined;
   #live: Live | undefined;
+  readonly #verifying = new Set<Promise<void>>();
   #isClosed = false;
 
   /** Throws ERR_PATH when the destination cannot be used, ERR_IO when its disk fails. */
@@ -98,6 +102,9 @@ export class Receiver {
     let store: ReplicaStore | undefined;
     try {
       const isOurs = root.lstat(privateName) !== undefined;
+      if (!isOurs && options.isOnlyVerified) {
+        throw new ReplicaError('ERR_PATH', `'${options.root}' is no replica`);
+      }
       if (!isOurs && !options.adopt && root.list().length > 0) {
         const text = `'${options.root}' is not empty: give an empty folder, or --adopt to take over`;
         throw new ReplicaError('ERR_PATH', `${text} what is there`);
@@ -111,7 +118,7 @@ export class Receiver {
       store = await openStore({ folder, durable: isDurable, folders, log: options.log });
       const receiver = new Receiver(options, { folders, lock, store, flush });
       await receiver.#recover();
-      receiver.#caretaker = receiver.#newCaretaker();
+      if (!options.isOnlyVerified) receiver.#caretaker = receiver.#newCaretaker();
       return receiver;
     } catch (error) {
       await store?.close();
@@ -165,6 +172,7 @@ export class Receiver {
     const failure = { code: 'shutdown', message: 'the receiver was stopped' } as const;
     await Promise.all([...this.#connections].map(connection => connection.close(failure)));
     await this.#live?.ended;
+    await Promise.allSettled(this.#verifying);
     await this.#caretaker?.close();
     await this.#committer.idle();
     await this.#exclusive.run(async () => {});
@@ -187,6 +195,7 @@ export class Receiver {
     if (hello.type !== MessageType.Hello) {
       throw new ReplicaError('ERR_PROTOCOL', 'the first message is no hello');
     }
+    if (hello.role === 'verifier') return this.#verify(hello, connection, messages);
     if (hello.role !== 'sender') {
       throw new ReplicaError('ERR_PROTOCOL', 'both sides are receivers');
     }
@@ -213,20 +222,11 @@ export class Receiver {
     if (store.isFenced(hello.instanceId)) throw fenced();
     await this.#replace(hello.instanceId);
     this.#live = live;
-    await this.#committer.idle();
-    if (this.#committer.failure) {
-      await this.#exclusive.run(() => this.#recover());
-      this.#committer = this.#newCommitter();
-    }
+    await this.#mendFailure();
     await this.#caretaker?.firstSweep(firstSweepMs);
     // So that no task of ours changes the digest between here and the welcome.
     await this.#exclusive.run(async () => {
-      connection.setPayloadLimit(payloadSizeMax);
-      const { epoch, secret, head } = store;
-      const { watermark, digest, nextId } = head;
-      const entryCount = BigInt(head.entryCount);
-      const type = MessageType.Welcome;
-      await connection.send({ type, epoch, watermark, digest, entryCount, nextId, secret });
+      await this.#welcome(connection);
       const { specialBits } = this.#options;
       live.session = new Session({
         connection,
@@ -240,13 +240,67 @@ export class Receiver {
     this.#options.log.info({ peer: connection.peer, source: hello.label }, 'sender connected');
   }
 
+  /** After commits that failed, records and tree have to be brought together. */
+  async #mendFailure(): Promise<void> {
+    await this.#committer.idle();
+    if (!this.#committer.failure) return;
+    await this.#exclusive.run(() => this.#recover());
+    this.#committer = this.#newCommitter();
+  }
+
+  async #welcome(connection: Connection): Promise<void> {
+    connection.setPayloadLimit(payloadSizeMax);
+    const { epoch, secret, head } = this.#parts.store;
+    const { watermark, digest, nextId } = head;
+    const entryCount = BigInt(head.entryCount);
+    const type = MessageType.Welcome;
+    await connection.send({ type, epoch, watermark, digest, entryCount, nextId, secret });
+  }
+
+  /** Beside the live sender, which hears only of what is lost. */
+  async #verify(
+    hello: Hello,
+    connection: Connection,
+    messages: AsyncIterable<Message>,
+  ): Promise<void> {
+    if (this.#verifying.size >= verifiersMax) {
+      return connection.close({ code: 'busy', message: 'others are verifying this replica' });
+    }
+    const { source } = this.#parts.store;
+    if (source && !source.id.equals(hello.sourceId))
+      throw foreign(`${source.label}, not to`, hello.label);
+    const run = async (): Promise<void> => {
+      await this.#admission.run(() => this.#mendFailure());
+      await this.#exclusive.run(() => this.#welcome(connection));
+      const { log, specialBits } = this.#options;
+      log.info({ peer: connection.peer, source: hello.label }, 'verifier connected');
+      const session = new VerifySession({
+        ...this.#parts,
+        connection,
+        exclusive: this.#exclusive,
+        log,
+        specialBits,
+        nowMs: this.#nowMs,
+        hasSender: () => this.#live?.session !== undefined,
+        onLost: entries => this.#live?.session?.sendLost(entries),
+      });
+      await session.run(messages);
+    };
+    const running = run();
+    this.#verifying.add(running);
+    try {
+      await running;
+    } finally {
+      this.#verifying.delete(running);
+    }
+  }
+
   async #checkSource(hello: Hello): Promise<void> {
     const { store } = this.#parts;
     const { source } = store;
     if (source && !source.id.equals(hello.sourceId)) {
       if (!this.#options.takeOver && !hello.takeOver) {
-        const text = `this replica belongs to ${source.label}: use --take-over to replace it by`;
-        throw new ReplicaError('ERR_FOREIGN', `${text} ${hello.label}`);
+        throw foreign(`${source.label}: use --take-over to replace it by`, hello.label);
       }
       this.#options.log.warn({ from: source.label, to: hello.label }, 'another source takes over');
     }
@@ -348,4 +402,8 @@ export class Receiver {
 
 function fenced(): ReplicaError {
   return new ReplicaError('ERR_FENCED', 'a newer sender of the same source took over');
+}
+
+function foreign(owner: string, label: string): ReplicaError {
+  return new ReplicaError('ERR_FOREIGN', `this replica belongs to ${owner} ${label}`);
 }

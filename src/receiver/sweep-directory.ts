@@ -37,8 +37,8 @@ function* recordedNames(id: NodeId, view: () => SweepView): Generator<void, void
   }
 }
 
-/** A file whose size is as recorded, but not its times: its content decides. */
-function* compareContent(
+/** A file whose size is as recorded: its content decides, whatever its times say. */
+export function* compareContent(
   { id, name }: { readonly id: NodeId; readonly name: Name },
   view: () => SweepView,
 ): Generator<void, void> {
@@ -76,7 +76,8 @@ function comparePart(
   }
 }
 
-function comparePiece(
+/** Some blocks of an open file from number `from` on. 'same': it has no more. */
+export function comparePiece(
   fd: number,
   from: number,
   { list, stamp }: FileRecord,

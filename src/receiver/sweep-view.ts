@@ -130,6 +130,12 @@ export class SweepView {
     if (directory) this.#displace(id, name, directory);
   }
 
+  /** The source has something else: what is here becomes kept content, and its record goes. */
+  expel(id: NodeId, name: Name): void {
+    const directory = this.open(id);
+    if (directory) this.#displace(id, name, directory, true);
+  }
+
   /** The content is as recorded: takes its stamp anew, and gives it its attributes back. */
   restamp(id: NodeId, name: Name, now: BigIntStats): void {
     const entry = this.changes.entry(id, name);
@@ -139,6 +145,13 @@ export class SweepView {
     const { ino, size, mtimeNs, ctimeNs } = now;
     const stamp = { ino, size, mtimeNs, ctimeNs };
     this.changes.setFile(entry.id, entry.version, { ...record, stamp });
+    this.#tree.setAttributes({ parent: id, name, directory }, undefined, entry);
+  }
+
+  setLinkTime(id: NodeId, name: Name): void {
+    const entry = this.changes.entry(id, name);
+    const directory = this.open(id);
+    if (entry?.kind !== 'link' || !directory) return;
     this.#tree.setAttributes({ parent: id, name, directory }, undefined, entry);
   }
 
@@ -184,12 +197,14 @@ export class SweepView {
     return record.links === 1 || now.ino === record.stamp.ino;
   }
 
-  #displace(parent: NodeId, name: Name, directory: ConfinedDirectory): void {
+  #displace(parent: NodeId, name: Name, directory: ConfinedDirectory, isOurs = false): void {
     const present = directory.lstat(name);
     try {
       this.#tree.touch(parent);
       this.#displacedIn.add(parent);
-      this.#aside.putAside({ parent, name, directory }, present);
+      const place = { parent, name, directory };
+      if (isOurs) this.#aside.expel(place, present);
+      else this.#aside.putAside(place, present);
     } catch (error) {
       if (systemCode(error) === undefined || fatalMessage(error)) throw error;
       const path = this.#tree.path(parent, name);

@@ -36,15 +36,21 @@ const sliceMs = 5;
 /** Differences dealt with in one slice, each a handful of system calls. */
 const findingsMax = 64;
 
+/** Yields after a bounded piece of work; tree and records may be others when it goes on. */
+export type Pass = (view: () => SweepView) => Generator<void, void>;
+
 export class Sweep {
   readonly #options: SweepOptions;
+  readonly #newPass: Pass;
   #pass: Generator<void, void> | undefined;
   #view: SweepView | undefined;
   /** Directories whose file system does not hold the attributes they should have. */
   readonly #stubborn = new Set<NodeId>();
 
-  constructor(options: SweepOptions) {
+  /** Of the whole tree, unless something else is to be looked at. */
+  constructor(options: SweepOptions, pass?: Pass) {
     this.#options = options;
+    this.#newPass = pass ?? (view => directories(options.store, view));
   }
 
   /**
@@ -68,7 +74,10 @@ export class Sweep {
   /** True when the last directory was done. */
   #compare(view: SweepView): boolean {
     const end = performance.now() + sliceMs;
-    this.#pass ??= this.#directories();
+    this.#pass ??= this.#newPass(() => {
+      assert(this.#view, 'a pass goes on within a slice only');
+      return this.#view;
+    });
     this.#view = view;
     try {
       do {
@@ -82,19 +91,6 @@ export class Sweep {
     }
   }
 
-  /** Yields after a bounded piece of work; tree and records may be others when it goes on. */
-  *#directories(): Generator<void, void> {
-    const view = (): SweepView => {
-      assert(this.#view, 'a pass goes on within a slice only');
-      return this.#view;
-    };
-    const { store } = this.#options;
-    for (let id: NodeId | undefined = rootId; id !== undefined; id = store.nextDirectory(id)) {
-      yield* sweepDirectory(id, view);
-      yield;
-    }
-  }
-
   /** Makes the records what the slice left. */
   async #finish(view: SweepView): Promise<Omit<Swept, 'isComplete'>> {
     const { store, flush } = this.#options;
@@ -105,5 +101,12 @@ export class Sweep {
       await forgetOrphans(store);
     }
     return { lost, driftCount };
+  }
+}
+
+function* directories(store: ReplicaStore, view: () => SweepView): Generator<void, void> {
+  for (let id: NodeId | undefined = rootId; id !== undefined; id = store.nextDirectory(id)) {
+    yield* sweepDirectory(id, view);
+    yield;
   }
 }
