@@ -26,6 +26,8 @@ export interface Identity {
   readonly instanceId: Buffer;
   readonly label: string;
   readonly takeOver: boolean;
+  /** A verifier only looks. */
+  readonly role?: 'sender' | 'verifier';
 }
 
 /** Throws ERR_PROTOCOL, or what the receiver's refusal means. */
@@ -40,7 +42,7 @@ export async function greet(
     major: protocolMajor,
     minor: protocolMinor,
     features: connection.features,
-    role: 'sender',
+    role: identity.role ?? 'sender',
     sourceId: identity.sourceId,
     instanceId: identity.instanceId,
     label: identity.label,

@@ -1,0 +1,331 @@
+// What `verify` finds, and what it leaves alone. Receiver and verifier are in this process.
+import fs from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { blockId } from '../../src/blocks/block-id.ts';
+import { BlockListBuilder } from '../../src/blocks/block-list.ts';
+import { checkedBlocksMax } from '../../src/limits.ts';
+import { memoryPair } from '../../src/net/memory-pair.ts';
+import { Receiver, type ReceiverOptions } from '../../src/receiver/receiver.ts';
+import { type Verified, Verifier, type VerifierOptions } from '../../src/sender/verifier.ts';
+import { decodeFile, encodeFile, fileKey, stampOf } from '../../src/store/receiver-records.ts';
+import { ReplicaStore } from '../../src/store/replica-store.ts';
+import { MessageType } from '../../src/wire/messages.ts';
+import { FakeSender, rootId } from '../support/fake-sender.ts';
+import { fillTree } from '../support/mutate.ts';
+import { pushOnce } from '../support/push-once.ts';
+import { randomBytes, seededRandom } from '../support/random.ts';
+import { receiverDefaults } from '../support/receivers.ts';
+import { compareTrees } from '../support/tree.ts';
+
+interface Pair {
+  readonly folder: string;
+  readonly source: string;
+  readonly root: string;
+}
+
+function makePair(t: Test): Pair {
+  const folder = t.testdir({ source: {}, target: {} });
+  return { folder, source: join(folder, 'source'), root: join(folder, 'target') };
+}
+
+/** Nothing is put right by itself. */
+function openReceiver(root: string, options: Partial<ReceiverOptions> = {}): Promise<Receiver> {
+  const receiver = { ...receiverDefaults, fsync: 'off', root, isOnlyVerified: true } as const;
+  return Receiver.open({ ...receiver, ...options });
+}
+
+async function push(pair: Pair): Promise<void> {
+  const receiver = await openReceiver(pair.root, { isOnlyVerified: false });
+  const { outcome } = await pushOnce({ ...pair, receiver });
+  await receiver.close();
+  if (!outcome.inSync) throw new Error('not in sync');
+}
+
+function openVerifier(
+  receiver: Receiver,
+  source: string,
+  changes: Partial<VerifierOptions> = {},
+): Promise<Verifier> {
+  return Verifier.open({
+    source,
+    connect: async () => {
+      const [near, far] = memoryPair();
+      void receiver.serve(far);
+      return near;
+    },
+    sourceId: Buffer.alloc(16, 1),
+    label: 'test:/source',
+    paths: [],
+    exclude: [],
+    deleteExcluded: false,
+    timeoutMs: 1000,
+    settleMs: 0,
+    signal: new AbortController().signal,
+    ...changes,
+  });
+}
+
+function lines({ differences }: Pick<Verified, 'differences'>): string[] {
+  return differences.map(one => `${one.reason} ${one.path}`).sort();
+}
+
+async function verify(pair: Pair, changes: Partial<VerifierOptions> = {}): Promise<string[]> {
+  const receiver = await openReceiver(pair.root);
+  const verifier = await openVerifier(receiver, pair.source, changes);
+  const verified = await verifier.pass();
+  await verifier.close();
+  await receiver.close();
+  return lines(verified);
+}
+
+/** Finds, mends, sends and looks again. */
+async function repair(pair: Pair): Promise<string[]> {
+  const receiver = await openReceiver(pair.root);
+  const verifier = await openVerifier(receiver, pair.source);
+  const { differences } = await verifier.pass();
+  const { hasSender } = await verifier.mend(differences);
+  if (hasSender) throw new Error('there is no sender');
+  const { outcome } = await pushOnce({ ...pair, receiver });
+  if (!outcome.inSync) throw new Error('not in sync');
+  const after = await verifier.pass();
+  await verifier.close();
+  await receiver.close();
+  return lines(after);
+}
+
+/** Other bytes, the same size, mode and times. */
+function flip(path: string, at: number): void {
+  const { atimeNs, mtimeNs } = fs.statSync(path, { bigint: true });
+  const bytes = fs.readFileSync(path);
+  bytes.writeUInt8(bytes.readUInt8(at) ^ 1, at);
+  const fd = fs.openSync(path, 'r+');
+  fs.writeSync(fd, bytes, at, 1, at);
+  fs.closeSync(fd);
+  const seconds = (ns: bigint): number => (Number(ns / 1000n) + 0.5) / 1e6;
+  fs.utimesSync(path, seconds(atimeNs), seconds(mtimeNs));
+}
+
+/** Everything lstat says of a tree but access times. */
+function stats(root: string): string[] {
+  return fs
+    .readdirSync(root, { recursive: true, encoding: 'latin1' })
+    .filter(name => !name.startsWith('.replica'))
+    .map(name => {
+      const path = Buffer.from(`${root}/${name}`, 'latin1');
+      const { ino, mode, size, mtimeNs, ctimeNs } = fs.lstatSync(path, { bigint: true });
+      return [name, ino, mode, size, mtimeNs, ctimeNs].join(' ');
+    })
+    .sort();
+}
+
+/** Three blocks at least. */
+const size = 200_000;
+
+t.test('equal trees are equal, and stay as they are', async t => {
+  const pair = makePair(t);
+  fillTree(pair.source, seededRandom(7), 60);
+  fs.writeFileSync(join(pair.source, 'one name'), 'two names');
+  fs.linkSync(join(pair.source, 'one name'), join(pair.source, 'another'));
+  fs.writeFileSync(join(pair.source, 'holes'), Buffer.alloc(size));
+  await push(pair);
+  const before = { source: stats(pair.source), target: stats(pair.root) };
+  t.strictSame(await verify(pair), []);
+  t.strictSame({ source: stats(pair.source), target: stats(pair.root) }, before);
+});
+
+t.test('a bit flipped in the replica is found, mended and kept, wherever it is', async t => {
+  const pair = makePair(t);
+  const path = join(pair.source, 'large');
+  fs.writeFileSync(path, randomBytes(seededRandom(1), size));
+  fs.writeFileSync(join(pair.source, 'other'), 'other');
+  await push(pair);
+  for (const at of [0, size / 2, size - 1]) {
+    flip(join(pair.root, 'large'), at);
+    const damaged = fs.readFileSync(join(pair.root, 'large'));
+    const before = stats(pair.root);
+    t.strictSame(await verify(pair), ['content large']);
+    t.strictSame(stats(pair.root), before, 'a look changes nothing');
+    t.strictSame(await repair(pair), []);
+    t.strictSame(compareTrees(pair.source, pair.root), []);
+    const kept = join(pair.root, '.replica', 'kept');
+    const contents = fs.readdirSync(kept).map(name => fs.readFileSync(join(kept, name)));
+    t.ok(
+      contents.some(bytes => bytes.equals(damaged)),
+      'what was there is kept',
+    );
+  }
+});
+
+t.test('records forged to match an altered replica deceive nobody', async t => {
+  const pair = makePair(t);
+  fs.writeFileSync(join(pair.source, 'file'), randomBytes(seededRandom(2), 20_000));
+  await push(pair);
+  const path = join(pair.root, 'file');
+  flip(path, 10_000);
+  const folder = join(pair.root, '.replica', 'state');
+  const store = await ReplicaStore.open({ folder, durable: false });
+  if (!store) throw new Error('no state');
+  const entry = store.entry(rootId, 'file' as never);
+  if (!entry) throw new Error('no entry');
+  const key = fileKey(entry.id, entry.version);
+  const record = decodeFile(store.database.tables.files.get(key) ?? Buffer.alloc(0));
+  const bytes = fs.readFileSync(path);
+  const list = new BlockListBuilder();
+  for (let i = 0; i < record.list.count; i++) {
+    const from = record.list.offsetAt(i);
+    const block = bytes.subarray(from, from + record.list.sizeAt(i));
+    list.add(blockId(store.secret, block), block.length);
+  }
+  const stamp = stampOf(fs.statSync(path, { bigint: true }));
+  const forged = encodeFile({ ...record, stamp, list: list.build() });
+  await store.database.write(() => store.database.put('files', key, forged));
+  await store.close();
+  t.strictSame(await verify(pair), ['content file']);
+  t.strictSame(await repair(pair), []);
+  t.strictSame(compareTrees(pair.source, pair.root), []);
+});
+
+t.test('an edit of the source with its times restored is found and sent', async t => {
+  const pair = makePair(t);
+  fs.writeFileSync(join(pair.source, 'file'), randomBytes(seededRandom(3), size));
+  fs.utimesSync(join(pair.source, 'file'), 1_600_000_000, 1_600_000_000);
+  await push(pair);
+  const before = fs.readFileSync(join(pair.root, 'file'));
+  flip(join(pair.source, 'file'), 70_000);
+  t.strictSame(await verify(pair), ['content file']);
+  t.ok(fs.readFileSync(join(pair.root, 'file')).equals(before));
+  t.strictSame(await repair(pair), []);
+  t.strictSame(compareTrees(pair.source, pair.root), []);
+});
+
+t.test('each kind of difference is named with its reason', async t => {
+  const pair = makePair(t);
+  const { source, root } = pair;
+  for (const name of ['mode', 'time', 'type', 'missing', 'gone', 'same', 'rewritten']) {
+    fs.writeFileSync(join(source, name), `content of ${name}`);
+  }
+  fs.mkdirSync(join(source, 'folder', 'deep'), { recursive: true });
+  fs.writeFileSync(join(source, 'folder', 'deep', 'file'), 'deep');
+  fs.symlinkSync('one', join(source, 'link'));
+  fs.symlinkSync('one', join(source, 'ours'));
+  fs.writeFileSync(join(source, 'a'), 'group');
+  fs.linkSync(join(source, 'a'), join(source, 'b'));
+  await push(pair);
+  fs.chmodSync(join(root, 'mode'), 0o600);
+  fs.utimesSync(join(root, 'time'), 1, 1);
+  fs.rmSync(join(root, 'type'));
+  fs.symlinkSync('elsewhere', join(root, 'type'));
+  fs.rmSync(join(root, 'missing'));
+  fs.writeFileSync(join(root, 'foreign'), 'foreign');
+  fs.writeFileSync(join(root, 'rewritten'), 'someone wrote here');
+  fs.rmSync(join(root, 'folder', 'deep'), { recursive: true });
+  fs.rmSync(join(root, 'link'));
+  fs.symlinkSync('two', join(root, 'link'));
+  fs.rmSync(join(source, 'gone'));
+  fs.writeFileSync(join(source, 'new'), 'new');
+  fs.rmSync(join(source, 'ours'));
+  fs.symlinkSync('two', join(source, 'ours'));
+  const b = fs.statSync(join(source, 'b'));
+  fs.rmSync(join(source, 'b'));
+  fs.writeFileSync(join(source, 'b'), 'group');
+  fs.utimesSync(join(source, 'b'), b.atime, b.mtime);
+  fs.utimesSync(join(root, 'folder'), 1, 1);
+  const found = (await verify(pair)).filter(line => !/ [ab]$/.test(line));
+  t.strictSame(found, [
+    'content link',
+    'content rewritten',
+    'extra foreign',
+    'extra gone',
+    'missing folder/deep',
+    'missing missing',
+    'missing new',
+    'mode mode',
+    'target ours',
+    'time folder',
+    'time time',
+    'type type',
+  ]);
+  t.strictSame(await repair(pair), []);
+  t.strictSame(compareTrees(source, root), []);
+  t.strictSame(await verify(pair, { paths: ['folder'] }), []);
+});
+
+t.test('what is excluded, or outside of the paths given, is not compared', async t => {
+  const pair = makePair(t);
+  const { source, root } = pair;
+  for (const name of ['in', 'out']) {
+    fs.mkdirSync(join(source, name));
+    fs.writeFileSync(join(source, name, 'file'), name);
+  }
+  await push(pair);
+  for (const name of ['in', 'out']) flip(join(root, name, 'file'), 0);
+  t.strictSame(await verify(pair, { paths: ['in'] }), ['content in/file']);
+  t.strictSame(await verify(pair, { exclude: ['/out'] }), ['content in/file']);
+  fs.writeFileSync(join(source, '.replicaignore'), 'file\n');
+  t.strictSame(await verify(pair), ['missing .replicaignore']);
+});
+
+t.test('a list of blocks longer than a frame is compared to its end', async t => {
+  const pair = makePair(t);
+  const count = checkedBlocksMax + 1000;
+  const bytes = randomBytes(seededRandom(4), count);
+  const path = join(pair.source, 'file');
+  fs.writeFileSync(path, bytes, { mode: 0o644 });
+  fs.chmodSync(path, 0o644);
+  fs.utimesSync(path, 1_600_000_000, 1_600_000_000);
+  const receiver = await openReceiver(pair.root, { isOnlyVerified: false });
+  t.teardown(() => receiver.close());
+  const sender = await FakeSender.open(receiver);
+  const { mtimeNs } = fs.statSync(path, { bigint: true });
+  const file = sender.file(rootId, 'file', '', { size: count, mtimeNs });
+  const stage = 1;
+  const open = { type: MessageType.StageOpen, stage, id: file.entry.id, size: count } as const;
+  await sender.connection.send({ ...open, baseVersion: 0 });
+  const pieces = sender.data(bytes, 1);
+  for (let from = 0; from < count; from += 1000) {
+    const some = pieces.slice(from, from + 1000);
+    await sender.connection.send({ type: MessageType.StageData, stage, pieces: some });
+  }
+  await sender.commit([{ ...file, content: { kind: 'stage', stage } } as never]);
+  const verifier = await openVerifier(receiver, pair.source);
+  t.teardown(() => verifier.close());
+  const equal = await verifier.pass();
+  t.strictSame(lines(equal), []);
+  t.equal(equal.bytes, count);
+  flip(path, count - 1);
+  t.strictSame(lines(await verifier.pass()), ['content file']);
+  await sender.close();
+});
+
+t.test('a verifier fences no sender, and there are two at most', async t => {
+  const pair = makePair(t);
+  fs.writeFileSync(join(pair.source, 'file'), 'content');
+  const receiver = await openReceiver(pair.root, { isOnlyVerified: false });
+  t.teardown(() => receiver.close());
+  await pushOnce({ ...pair, receiver });
+  const sender = await FakeSender.open(receiver, { instanceId: Buffer.alloc(16, 9) });
+  const first = await openVerifier(receiver, pair.source);
+  const second = await openVerifier(receiver, pair.source);
+  await t.rejects(openVerifier(receiver, pair.source, { timeoutMs: 0 }), { code: 'ERR_TIMEOUT' });
+  t.strictSame(lines(await first.pass()), []);
+  t.strictSame(lines(await second.pass()), []);
+  flip(join(pair.root, 'file'), 0);
+  const { differences } = await first.pass();
+  t.strictSame(await first.mend(differences), { count: 1, hasSender: true });
+  const { entries } = await sender.next(MessageType.Lost);
+  t.equal(entries[0]?.name, 'file', 'the sender is told');
+  await sender.commit([sender.file(rootId, 'again', 'content')]);
+  await first.close();
+  await second.close();
+  await sender.close();
+});
+
+t.test('another source is refused', async t => {
+  const pair = makePair(t);
+  await push(pair);
+  const receiver = await openReceiver(pair.root);
+  t.teardown(() => receiver.close());
+  const sourceId = Buffer.alloc(16, 5);
+  await t.rejects(openVerifier(receiver, pair.source, { sourceId }), { code: 'ERR_FOREIGN' });
+});
