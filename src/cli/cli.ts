@@ -11,6 +11,7 @@ import { type Programs, realPrograms } from './programs.ts';
 import { PushCommand } from './push-command.ts';
 import { ReceiveCommand } from './receive-command.ts';
 import { type CommandSet, ReplicaCommand } from './replica-command.ts';
+import { VerifyCommand } from './verify-command.ts';
 import { readVersion } from './version.ts';
 
 const commandClasses: readonly (CommandClass<CliContext> & {
@@ -18,6 +19,7 @@ const commandClasses: readonly (CommandClass<CliContext> & {
 })[] = [
   ReceiveCommand,
   PushCommand,
+  VerifyCommand,
   PairCommand,
   KeyShowCommand,
   KeyNewCommand,

@@ -28,7 +28,7 @@ export const exitCodeMeanings: readonly (readonly [ExitCode, string])[] = [
   [ExitCode.Io, 'file I/O failed (disk full, read-only, damaged state)'],
   [ExitCode.Protocol, 'protocol error, or a newer sender of the same source took over'],
   [ExitCode.Interrupted, '--once was interrupted before the trees were equal'],
-  [ExitCode.Partial, 'some entries were not transferred'],
+  [ExitCode.Partial, 'some entries were not transferred; verify: some entries differ'],
   [ExitCode.Vanished, 'some entries vanished before they were read'],
   [ExitCode.Held, 'deletes are held back; see --max-delete and --accept-deletes'],
   [ExitCode.Timeout, 'gave up after --timeout'],

@@ -6,6 +6,7 @@ import type { Listener } from '../net/listener.ts';
 import type { Receiver } from '../receiver/receiver.ts';
 import type { SenderEvent } from '../sender/events.ts';
 import type { SenderOptions } from '../sender/sender.ts';
+import type { Verifier, VerifierOptions } from '../sender/verifier.ts';
 
 export type DialOptions = Parameters<typeof dial>[0];
 export type ListenOptions = Parameters<typeof Listener.open>[0];
@@ -19,12 +20,15 @@ export interface RunningSender {
   close(): Promise<boolean>;
 }
 
+export type RunningVerifier = Pick<Verifier, 'pass' | 'again' | 'mend' | 'close'>;
+
 export interface Programs {
   readonly dial: (options: DialOptions) => Promise<Connection>;
   readonly memoryPair: () => Promise<[Connection, Connection]>;
   readonly listen: (options: ListenOptions) => Promise<RunningListener>;
   readonly openReceiver: (options: ReceiveOptions) => Promise<RunningReceiver>;
   readonly openSender: (options: SenderOptions) => Promise<RunningSender>;
+  readonly openVerifier: (options: VerifierOptions) => Promise<RunningVerifier>;
 }
 
 export const realPrograms: Programs = {
@@ -33,4 +37,5 @@ export const realPrograms: Programs = {
   listen: async options => (await import('../net/listener.ts')).Listener.open(options),
   openReceiver: async options => (await import('../receiver/receiver.ts')).Receiver.open(options),
   openSender: async options => (await import('../sender/sender.ts')).Sender.open(options),
+  openVerifier: async options => (await import('../sender/verifier.ts')).Verifier.open(options),
 };

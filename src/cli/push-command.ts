@@ -1,41 +1,24 @@
 // `replica push`: keeps the replica of a source tree true to it.
 import { resolve } from 'node:path';
 import { Command, Option } from 'clipanion';
-import type { Log } from '../log.ts';
-import { formatAddress } from '../net/address.ts';
-import type { Connection } from '../net/connection.ts';
-import type { Key } from '../store/key-file.ts';
-import { checkApart, checkDestination, checkSource, realPathOf } from './checks.ts';
+import { checkSource, realPathOf } from './checks.ts';
 import { closeInTime } from './close-in-time.ts';
 import { readCompression } from './compression-settings.ts';
 import { processCpuMs } from './cpu-time.ts';
-import { readDestinationSettings } from './destination-settings.ts';
 import { ExitCode } from './exit-code.ts';
-import { KeyRing } from './keys.ts';
 import { outcomeExitCode, reportEvent } from './push-report.ts';
-import { ownFilesExclusions, readPushSettings, timeoutBounds } from './push-settings.ts';
+import { ownFilesExclusions, readPushSettings } from './push-settings.ts';
 import { ReplicaCommand, type Surroundings } from './replica-command.ts';
-import { type Settings, usage } from './settings.ts';
+import { openRoute } from './route.ts';
 import { sourceIdentity } from './source-identity.ts';
-import { isLoopbackHost, parseTarget, type Target } from './target.ts';
+import { parseTarget } from './target.ts';
 import { untilStopped } from './until-stopped.ts';
 import { makePrivateFolder, senderStateFolder } from './user-folders.ts';
-
-/** One attempt to connect; the sender tries again for as long as it is told to. */
-const connectMsMax = 15_000;
 
 /** After a signal the sender has this long to finish its commit... */
 const stopMsMax = 15_000;
 /** ...and this long while its source does not answer. */
 const slowStopMs = 1000;
-
-/** A way to reach the receiver, as often as it takes. */
-interface Route {
-  /** Says the same target the same way each time: it names the state folder. */
-  readonly name: string;
-  connect(signal: AbortSignal): Promise<Connection>;
-  close(): Promise<void>;
-}
 
 export class PushCommand extends ReplicaCommand {
   static override paths = [['push']];
@@ -123,7 +106,10 @@ export class PushCommand extends ReplicaCommand {
     const own = readPushSettings(settings, this, cwd);
     const stateBase = resolve(cwd, settings.text('state', this.state)?.value ?? folders.state);
     const source = checkSource(resolve(cwd, this.source));
-    const route = await this.#open(target, source, surroundings);
+    const compression = readCompression(settings, this);
+    const { context, programs } = this;
+    const options = { surroundings, context, programs, flags: this, compression };
+    const route = await openRoute(target, source, options);
     try {
       const stateFolder = senderStateFolder(stateBase, source, route.name);
       makePrivateFolder(stateFolder);
@@ -163,79 +149,5 @@ export class PushCommand extends ReplicaCommand {
         this.context,
       );
     }
-  }
-
-  async #open(target: Target, source: string, surroundings: Surroundings): Promise<Route> {
-    const { settings, log } = surroundings;
-    return target.kind === 'path'
-      ? await this.#localRoute(target.path, source, settings, log)
-      : this.#remoteRoute(target, settings);
-  }
-
-  /** The receiver runs in this process; the frames are the same. */
-  async #localRoute(path: string, source: string, settings: Settings, log: Log): Promise<Route> {
-    const root = resolve(this.context.cwd, path);
-    checkApart(source, realPathOf(root));
-    const options = readDestinationSettings(settings, this);
-    checkDestination(root);
-    const { openReceiver, memoryPair } = this.programs;
-    // The sender reports what happens; the receiver only what goes wrong.
-    const quietLog: Log = {
-      debug: (fields, message) => log.debug(fields, message),
-      info: (fields, message) => log.debug(fields, message),
-      warn: (fields, message) => log.warn(fields, message),
-      error: (fields, message) => log.error(fields, message),
-    };
-    const receiver = await openReceiver({ root, ...options, log: quietLog });
-    return {
-      name: `file:${realPathOf(root)}`,
-      connect: async () => {
-        const [near, far] = await memoryPair();
-        // The sender sees the connection end; why it ended is the receiver's to say.
-        receiver.serve(far).catch((error: unknown) => {
-          log.debug({ error }, 'the session of the local replica ended');
-        });
-        return near;
-      },
-      close: () => receiver.close(),
-    };
-  }
-
-  #remoteRoute({ host, port }: Target & { readonly kind: 'host' }, settings: Settings): Route {
-    const insecure = settings.switch('insecure', this.insecure);
-    if (insecure && !isLoopbackHost(host)) {
-      throw usage('--insecure', `only to a loopback address, not ${host}`);
-    }
-    for (const flag of ['adopt', 'fsync', 'keep'] as const) {
-      if (this[flag] !== undefined) {
-        throw usage(`--${flag}`, "is for a folder on this machine; give it to 'replica receive'");
-      }
-    }
-    const compression = readCompression(settings, this);
-    const keyFile = settings.text('key-file', this.keyFile);
-    // Looked up for every attempt: pairing again mends a push that is running.
-    const key = (): Key =>
-      new KeyRing(this.context).forPush({
-        keyFile: keyFile && { ...keyFile, value: resolve(this.context.cwd, keyFile.value) },
-        environmentKey: settings.variable('REPLICA_KEY'),
-        host,
-        port,
-      });
-    if (!insecure) key();
-    const timeoutMs = settings.duration('timeout', this.timeout, timeoutBounds);
-    return {
-      name: formatAddress(host, port),
-      connect: async signal =>
-        await this.programs.dial({
-          host,
-          port,
-          insecure,
-          timeoutMs: Math.min(timeoutMs, connectMsMax),
-          signal,
-          compression,
-          ...(insecure ? {} : { key: key() }),
-        }),
-      close: async () => {},
-    };
   }
 }

@@ -43,6 +43,31 @@ export interface GivenPushFlags {
   readonly takeOver: boolean | undefined;
 }
 
+/** Which part of the source counts, and how long to try to reach the receiver. */
+export type Selection = Pick<SenderOptions, 'paths' | 'exclude' | 'deleteExcluded' | 'timeoutMs'>;
+
+export type GivenSelectionFlags = Pick<
+  GivenPushFlags,
+  'subPaths' | 'exclude' | 'excludeFrom' | 'deleteExcluded' | 'timeout'
+>;
+
+export function readSelection(
+  settings: Settings,
+  given: GivenSelectionFlags,
+  cwd: string,
+): Selection {
+  return {
+    paths: settings.list('path', given.subPaths).map(subPath),
+    // The last pattern that matches decides: what the command line says beats the files.
+    exclude: [
+      ...settings.list('exclude-from', given.excludeFrom).flatMap(file => readRules(file, cwd)),
+      ...settings.list('exclude', given.exclude),
+    ],
+    deleteExcluded: settings.switch('delete-excluded', given.deleteExcluded),
+    timeoutMs: settings.duration('timeout', given.timeout, timeoutBounds),
+  };
+}
+
 /** Throws ERR_USAGE for a value that makes no sense, ERR_PATH for a file that is not there. */
 export function readPushSettings(
   settings: Settings,
@@ -51,29 +76,21 @@ export function readPushSettings(
 ): PushSettings {
   const dryRun = settings.switch('dry-run', given.dryRun);
   const deletes = !settings.switch('no-delete', given.noDelete);
-  const deleteExcluded = settings.switch('delete-excluded', given.deleteExcluded);
-  if (deleteExcluded && !deletes) {
+  const selection = readSelection(settings, given, cwd);
+  if (selection.deleteExcluded && !deletes) {
     throw usage('--delete-excluded', 'contradicts --no-delete; give one of them');
   }
-  const paths = settings.list('path', given.subPaths).map(subPath);
   return {
+    ...selection,
     intervalMs: settings.duration('interval', given.interval, intervalBounds),
     // A dry run changes nothing, so there is nothing to wait for; parts are for one pass.
-    once: settings.switch('once', given.once) || dryRun || paths.length > 0,
+    once: settings.switch('once', given.once) || dryRun || selection.paths.length > 0,
     dryRun,
-    paths,
-    // The last pattern that matches decides: what the command line says beats the files.
-    exclude: [
-      ...settings.list('exclude-from', given.excludeFrom).flatMap(file => readRules(file, cwd)),
-      ...settings.list('exclude', given.exclude),
-    ],
-    deleteExcluded,
     delete: deletes,
     maxDelete: readMaxDelete(settings.text('max-delete', given.maxDelete)),
     acceptDeletes: settings.switch('accept-deletes', given.acceptDeletes),
     checksum: settings.switch('checksum', given.checksum),
     cpuShare: readCpuLimit(settings.text('cpu-limit', given.cpuLimit)),
-    timeoutMs: settings.duration('timeout', given.timeout, timeoutBounds),
     takeOver: settings.switch('take-over', given.takeOver),
   };
 }

@@ -33,6 +33,7 @@ class Doubles {
     return {
       memoryPair: async () => memoryPair(),
       dial: () => Promise.reject(new ReplicaError('ERR_SOCKET', 'no network in this test')),
+      openVerifier: () => Promise.reject(new Error('not in this test')),
       listen: () => Promise.reject(new ReplicaError('ERR_SOCKET', 'no network in this test')),
       openReceiver: async options => {
         this.receiver = options;

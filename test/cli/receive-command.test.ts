@@ -26,6 +26,7 @@ class Doubles {
       memoryPair: async () => memoryPair(),
       dial: refuse,
       openSender: refuse,
+      openVerifier: refuse,
       openReceiver: async options => {
         this.receiver = options;
         return {

@@ -1,0 +1,138 @@
+// The way from a source to its replica: a receiver that is dialled, or one in this process.
+import { statSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { ReplicaError } from '../errors.ts';
+import type { Log } from '../log.ts';
+import { formatAddress } from '../net/address.ts';
+import type { Connection } from '../net/connection.ts';
+import type { Compression } from '../net/packing.ts';
+import type { Key } from '../store/key-file.ts';
+import { checkApart, checkDestination, realPathOf } from './checks.ts';
+import type { CliContext } from './context.ts';
+import { type GivenDestinationFlags, readDestinationSettings } from './destination-settings.ts';
+import { KeyRing } from './keys.ts';
+import type { Programs } from './programs.ts';
+import { timeoutBounds } from './push-settings.ts';
+import type { Surroundings } from './replica-command.ts';
+import { usage } from './settings.ts';
+import { isLoopbackHost, type Target } from './target.ts';
+
+/** One attempt to connect; the sender tries again for as long as it is told to. */
+const connectMsMax = 15_000;
+
+const noFlags: GivenDestinationFlags = {
+  adopt: undefined,
+  takeOver: undefined,
+  fsync: undefined,
+  keep: undefined,
+  specialBits: undefined,
+};
+
+/** Of a replica that a verifier opens: what it keeps is not let go. */
+const asItIs = { adopt: false, takeOver: false, fsync: 'batch', keepMs: 0 } as const;
+
+/** A way to reach the receiver, as often as it takes. */
+export interface Route {
+  /** Says the same target the same way each time: it names the state folder. */
+  readonly name: string;
+  connect(signal: AbortSignal): Promise<Connection>;
+  close(): Promise<void>;
+}
+
+export interface RouteOptions {
+  readonly surroundings: Surroundings;
+  readonly context: CliContext;
+  readonly programs: Programs;
+  readonly flags: Partial<GivenDestinationFlags> & {
+    readonly insecure: boolean | undefined;
+    readonly keyFile: string | undefined;
+    readonly timeout: string | undefined;
+  };
+  /** Default: as the link suggests. */
+  readonly compression?: Compression;
+  /** For a verifier: the target must be a replica, and stays as it is. */
+  readonly isOnlyVerified?: boolean;
+}
+
+export function openRoute(target: Target, source: string, options: RouteOptions): Promise<Route> {
+  return target.kind === 'path'
+    ? localRoute(target.path, source, options)
+    : remoteRoute(target, options);
+}
+
+/** The receiver runs in this process; the frames are the same. */
+async function localRoute(path: string, source: string, options: RouteOptions): Promise<Route> {
+  const { programs, context, flags, isOnlyVerified = false } = options;
+  const { settings, log } = options.surroundings;
+  const root = resolve(context.cwd, path);
+  checkApart(source, realPathOf(root));
+  const own = isOnlyVerified
+    ? { ...asItIs, specialBits: settings.switch('special-bits', flags.specialBits) }
+    : readDestinationSettings(settings, { ...noFlags, ...flags });
+  if (!isOnlyVerified) checkDestination(root);
+  else if (!statSync(root, { throwIfNoEntry: false })?.isDirectory()) {
+    throw new ReplicaError('ERR_PATH', `there is no replica at ${root}`);
+  }
+  const { openReceiver, memoryPair } = programs;
+  // The sender reports what happens; the receiver only what goes wrong.
+  const quietLog: Log = {
+    debug: (fields, message) => log.debug(fields, message),
+    info: (fields, message) => log.debug(fields, message),
+    warn: (fields, message) => log.warn(fields, message),
+    error: (fields, message) => log.error(fields, message),
+  };
+  const receiver = await openReceiver({ root, ...own, isOnlyVerified, log: quietLog });
+  return {
+    name: `file:${realPathOf(root)}`,
+    connect: async () => {
+      const [near, far] = await memoryPair();
+      // The sender sees the connection end; why it ended is the receiver's to say.
+      receiver.serve(far).catch((error: unknown) => {
+        log.debug({ error }, 'the session of the local replica ended');
+      });
+      return near;
+    },
+    close: () => receiver.close(),
+  };
+}
+
+async function remoteRoute(
+  { host, port }: Target & { readonly kind: 'host' },
+  { surroundings, context, programs, flags, compression }: RouteOptions,
+): Promise<Route> {
+  const { settings } = surroundings;
+  const insecure = settings.switch('insecure', flags.insecure);
+  if (insecure && !isLoopbackHost(host)) {
+    throw usage('--insecure', `only to a loopback address, not ${host}`);
+  }
+  for (const flag of ['adopt', 'fsync', 'keep'] as const) {
+    if (flags[flag] !== undefined) {
+      throw usage(`--${flag}`, "is for a folder on this machine; give it to 'replica receive'");
+    }
+  }
+  const keyFile = settings.text('key-file', flags.keyFile);
+  // Looked up for every attempt: pairing again mends a push that is running.
+  const key = (): Key =>
+    new KeyRing(context).forPush({
+      keyFile: keyFile && { ...keyFile, value: resolve(context.cwd, keyFile.value) },
+      environmentKey: settings.variable('REPLICA_KEY'),
+      host,
+      port,
+    });
+  if (!insecure) key();
+  const timeoutMs = settings.duration('timeout', flags.timeout, timeoutBounds);
+  return {
+    name: formatAddress(host, port),
+    connect: async signal =>
+      await programs.dial({
+        host,
+        port,
+        insecure,
+        timeoutMs: Math.min(timeoutMs, connectMsMax),
+        signal,
+        compression,
+        ...(insecure ? {} : { key: key() }),
+      }),
+    close: async () => {},
+  };
+}
