@@ -93,6 +93,13 @@ export const pendingBlocksMax = 65_536;
 export const blockRunSizeMax = 1024 * 1024;
 /** Work between two turns of the event loop while content is put together. */
 export const stagingSliceBytes = 8 * 1024 * 1024;
+/**
+ * Stages that were cut short and may be gone on with, no more than what is free besides: their
+ * block lists take up to 34 bytes a block of memory, 140 MiB in all.
+ */
+export const unfinishedBytesMax = 64 * 1024 ** 3;
+export const unfinishedCountMax = 32;
+export const unfinishedAgeMs = 24 * 60 * 60 * 1000;
 /** Staged files that are flushed one by one; with more, flushing the file system is cheaper. */
 export const singleFlushesMax = 8;
 /** Pieces in one frame: bounds what decoding it makes. */

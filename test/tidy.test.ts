@@ -77,11 +77,7 @@ const pathUses: ReadonlySet<string> = new Set([
 
 const linesMax = 420;
 /** Too long when this test came. Remove a file here once it fits; add none. */
-const longFiles: ReadonlySet<string> = new Set([
-  'receiver/apply.ts',
-  'receiver/aside.ts',
-  'receiver/session.ts',
-]);
+const longFiles: ReadonlySet<string> = new Set(['receiver/apply.ts', 'receiver/aside.ts']);
 
 // Split, so that this file does not find itself.
 const forbiddenWords = ['TO' + 'DO', 'FIX' + 'ME', 'XX' + 'X', 'HA' + 'CK', '@ts-' + 'ignore'];

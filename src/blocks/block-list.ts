@@ -6,7 +6,8 @@ import { blockIdSize, blockSizeMax, indexedBlockSizeMin } from '../limits.ts';
 import { GrowingBuffer } from './growing-buffer.ts';
 import { KeyTable } from './key-table.ts';
 
-const recordSize = 2 + blockIdSize;
+/** Bytes of one block in a packed list. */
+export const listedSize = 2 + blockIdSize;
 
 /** Is a block of that size worth an entry in the index, and a question? */
 export function isIndexed(size: number): boolean {
@@ -24,7 +25,7 @@ export class BlockList {
 
   /** `packed` as it was stored; throws ERR_STATE if it cannot be a list. Any content can. */
   static from(packed: Buffer): BlockList {
-    if (packed.length % recordSize !== 0) {
+    if (packed.length % listedSize !== 0) {
       throw new ReplicaError('ERR_STATE', `block list of ${packed.length} bytes`);
     }
     return new BlockList(packed);
@@ -32,7 +33,7 @@ export class BlockList {
 
   private constructor(packed: Buffer) {
     this.packed = packed;
-    this.count = packed.length / recordSize;
+    this.count = packed.length / listedSize;
   }
 
   /** Size of the file, in bytes. */
@@ -42,19 +43,19 @@ export class BlockList {
 
   sizeAt(i: number): number {
     assert(i >= 0 && i < this.count);
-    return this.packed.readUInt16BE(i * recordSize) + 1;
+    return this.packed.readUInt16BE(i * listedSize) + 1;
   }
 
   /** A view, not a copy. */
   idAt(i: number): Buffer {
     assert(i >= 0 && i < this.count);
-    return this.packed.subarray(i * recordSize + 2, (i + 1) * recordSize);
+    return this.packed.subarray(i * listedSize + 2, (i + 1) * listedSize);
   }
 
   /** True if block `i` has this id. */
   isAt(i: number, id: Buffer): boolean {
     assert(i >= 0 && i < this.count);
-    return id.compare(this.packed, i * recordSize + 2, (i + 1) * recordSize) === 0;
+    return id.compare(this.packed, i * listedSize + 2, (i + 1) * listedSize) === 0;
   }
 
   /** Where block `i` begins, in bytes; `i` may be `count`. Costs 8 bytes a block once asked. */
@@ -71,7 +72,7 @@ export class BlockList {
   indexOf(id: Buffer, near = 0): number {
     if (this.#table === undefined) {
       this.#table = new KeyTable();
-      this.#table.build(this.packed, { stride: recordSize, offset: 2 });
+      this.#table.build(this.packed, { stride: listedSize, offset: 2 });
     }
     return this.#table.find(id, near);
   }
@@ -102,7 +103,12 @@ export class BlockListBuilder {
   addRun(list: BlockList, run: { readonly from: number; readonly count: number }): void {
     const { from, count } = run;
     assert(from >= 0 && count >= 0 && from + count <= list.count);
-    this.#packed.append(list.packed.subarray(from * recordSize, (from + count) * recordSize));
+    this.#packed.append(list.packed.subarray(from * listedSize, (from + count) * listedSize));
+  }
+
+  /** Packed, from block `from` on; valid until the next call. */
+  packedFrom(from: number): Buffer {
+    return this.#packed.from(from * listedSize);
   }
 
   /** Everything added since the last build, which may be nothing. */

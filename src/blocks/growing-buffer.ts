@@ -22,6 +22,11 @@ export class GrowingBuffer {
     this.#size = this.#bytes.writeUInt16BE(value, this.#size);
   }
 
+  /** What was appended from byte `from` on; valid until the next call. */
+  from(from: number): Buffer {
+    return this.#bytes.subarray(from, this.#size);
+  }
+
   /** What was appended since the last take() or clear(); the caller's own. */
   take(): Buffer {
     const bytes = this.#bytes.subarray(0, this.#size);

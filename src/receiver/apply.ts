@@ -168,7 +168,7 @@ export class Applier {
   #file(step: StepOf<'file'>): void {
     const { parent, name, entry, staged } = step;
     if (staged.isWithin && !(this.#placed.has(parent) && this.#changes.directory(parent))) {
-      throw new Rejection('missing', `${this.#tree.path(parent, name)}: its directory is not new`);
+      throw new Rejection('blocks', `${this.#tree.path(parent, name)}: its directory is not new`);
     }
     const { size } = entry;
     if (staged.isWithin && !this.#options.isReplay) {

@@ -1,5 +1,5 @@
 // Finds what a version under construction is made of: blocks and base versions, in content that was
-// staged a moment ago or in the tree. Whatever the records say, a block counts by its hash.
+// staged a moment ago, in the tree, or in unfinished stages. Whatever the records say, a block counts by its hash.
 import fs from 'node:fs';
 import { blockId } from '../blocks/block-id.ts';
 import type { BlockList } from '../blocks/block-list.ts';
@@ -18,6 +18,7 @@ import {
   type WantedBlock,
 } from './block-source.ts';
 import type { Folders } from './folders.ts';
+import type { UnfinishedStages } from './unfinished.ts';
 
 /** Where a staged file lies until its commit is applied; one object a file. */
 export interface StagedPlace {
@@ -46,28 +47,34 @@ interface StagedVersion {
 export interface BlockFinderOptions {
   readonly store: ReplicaStore;
   readonly folders: Folders;
+  readonly unfinished: UnfinishedStages;
 }
 
 /** `pause` after each turn of the event loop, `clear` when nothing is to be found: BlockSource. */
 export class BlockFinder {
   readonly #store: ReplicaStore;
+  readonly #unfinished: UnfinishedStages;
   readonly #source: BlockSource;
   /** By block id; promised: the sender was told to send it. */
   readonly #blocks = new Map<string, StagedBlock | 'promised'>();
   /** By file id: the newest staged version. */
   readonly #newest = new Map<NodeId, StagedVersion>();
+  /** Blocks that turned out not to be where records say. */
+  readonly #absent = new Set<string>();
   readonly #unsettled = new Map<StagedPlace, StagedVersion>();
 
   constructor(options: BlockFinderOptions) {
     this.#store = options.store;
+    this.#unfinished = options.unfinished;
     this.#source = new BlockSource(options);
   }
 
   /** Is the block here, or on its way? If not, it counts as on its way from now on. */
   expect(id: Buffer): boolean {
-    if (this.#store.hasBlock(id)) return true;
     const key = keyOf(id);
     if (this.#blocks.has(key)) return true;
+    const isKnown = this.#store.hasBlock(id) || this.#unfinished.has(id);
+    if (isKnown && !this.#absent.has(key)) return true;
     this.#note(key, 'promised');
     return false;
   }
@@ -82,6 +89,8 @@ export class BlockFinder {
     const bytes = this.#readStaged(id, size, own);
     const found = bytes ? { bytes, count: 1 } : this.#source.read(wanted);
     if (found) return found;
+    const kept = this.#unfinished.read(id, size);
+    if (kept) return { bytes: kept, count: 1 };
     const done =
       staged === undefined || staged === 'promised'
         ? undefined
@@ -95,6 +104,7 @@ export class BlockFinder {
     }
     // A file that was to bring it was given up, or is slow to come: the next to need it sends it.
     if (staged === 'promised') this.#blocks.delete(keyOf(id));
+    addBounded(this.#absent, keyOf(id));
     return undefined;
   }
 
@@ -116,6 +126,7 @@ export class BlockFinder {
   /** A block came; its key is to be dropped with the file. */
   addBlock(id: Buffer, block: StagedBlock): string {
     const key = keyOf(id);
+    this.#absent.delete(key);
     this.#note(key, block);
     return key;
   }
@@ -149,12 +160,14 @@ export class BlockFinder {
     this.#source.pause();
   }
 
-  /** Closes what was opened in the tree. */
+  /** Closes what was opened to find blocks. */
   clear(): void {
     this.#source.clear();
+    this.#unfinished.clear();
   }
 
   close(): void {
+    this.#unfinished.clear();
     this.#source.close();
   }
 
@@ -187,6 +200,15 @@ export class BlockFinder {
       if (systemCode(error) === undefined) throw error;
       return undefined;
     }
+  }
+}
+
+function addBounded(keys: Set<string>, key: string): void {
+  keys.add(key);
+  if (keys.size <= pendingBlocksMax) return;
+  for (const oldest of keys) {
+    keys.delete(oldest);
+    return;
   }
 }
 

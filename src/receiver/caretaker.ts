@@ -5,9 +5,11 @@ import type { Log } from '../log.ts';
 import type { Lost } from '../wire/messages.ts';
 import { cleanKept, type KeptOptions } from './kept.ts';
 import { Sweep, type SweepOptions } from './sweep.ts';
+import type { UnfinishedStages } from './unfinished.ts';
 
 export interface CaretakerOptions extends KeptOptions, SweepOptions {
   readonly log: Log;
+  readonly unfinished: UnfinishedStages;
   /** False while commits fail, or before the first sender came. */
   readonly isReady: () => boolean;
   readonly onLost: (entries: Lost['entries']) => void;
@@ -103,7 +105,9 @@ export class Caretaker {
   async #keepCleaning(): Promise<void> {
     const { pauses, isReady } = this.#options;
     while (await this.#pause(pauses.cleanMs)) {
-      if (isReady()) await this.#guard(() => cleanKept(this.#options));
+      if (!isReady()) continue;
+      await this.#guard(async () => this.#options.unfinished.clean());
+      await this.#guard(() => cleanKept(this.#options));
     }
   }
 

@@ -13,6 +13,8 @@ export class Folders {
   readonly base: ConfinedDirectory;
   /** New content until it is renamed into place. */
   readonly staging: ConfinedDirectory;
+  /** Stages that were cut short, and the block lists of all large ones. */
+  readonly unfinished: ConfinedDirectory;
   /** Nodes displaced by an operation, until the end of their commit. */
   readonly limbo: ConfinedDirectory;
   readonly kept: ConfinedDirectory;
@@ -28,6 +30,7 @@ export class Folders {
     this.root = root;
     this.base = base;
     this.staging = openPrivate(base, toName('staging'));
+    this.unfinished = openPrivate(base, toName('unfinished'));
     this.limbo = openPrivate(base, toName('limbo'));
     this.kept = openPrivate(base, toName('kept'));
     const other = root.lstat(toName(privateName.toUpperCase()));
@@ -40,7 +43,14 @@ export class Folders {
   }
 
   close(): void {
-    for (const folder of [this.kept, this.limbo, this.staging, this.base, this.root]) {
+    for (const folder of [
+      this.kept,
+      this.limbo,
+      this.unfinished,
+      this.staging,
+      this.base,
+      this.root,
+    ]) {
       folder.release();
     }
   }

@@ -25,6 +25,7 @@ import { Lock } from './lock.ts';
 import { chooseStateFolder, openStore } from './open-store.ts';
 import { recover } from './recover.ts';
 import { Session } from './session.ts';
+import { UnfinishedStages } from './unfinished.ts';
 import { VerifySession } from './verify-session.ts';
 
 export interface ReceiverOptions {
@@ -68,6 +69,7 @@ interface Parts {
   readonly lock: Lock;
   readonly store: ReplicaStore;
   readonly flush: Flush;
+  readonly unfinished: UnfinishedStages;
 }
 
 export class Receiver {
@@ -116,7 +118,9 @@ export class Receiver {
       const flushFileSystem = isDurable ? await findFlush(root) : undefined;
       const flush = new Flush({ root, isDurable, flushFileSystem });
       store = await openStore({ folder, durable: isDurable, folders, log: options.log });
-      const receiver = new Receiver(options, { folders, lock, store, flush });
+      const nowMs = options.nowMs ?? Date.now;
+      const unfinished = new UnfinishedStages({ folders, secret: store.secret, nowMs });
+      const receiver = new Receiver(options, { folders, lock, store, flush, unfinished });
       await receiver.#recover();
       if (!options.isOnlyVerified) receiver.#caretaker = receiver.#newCaretaker();
       return receiver;
@@ -215,7 +219,7 @@ export class Receiver {
 
   /** Makes the sender the live one and welcomes it. */
   async #admit(hello: Hello, live: Live): Promise<void> {
-    const { store, folders, flush } = this.#parts;
+    const { store } = this.#parts;
     const { connection } = live;
     if (this.#isClosed) throw new ReplicaError('ERR_SOCKET', 'the receiver was stopped');
     await this.#checkSource(hello);
@@ -228,14 +232,8 @@ export class Receiver {
     await this.#exclusive.run(async () => {
       await this.#welcome(connection);
       const { specialBits } = this.#options;
-      live.session = new Session({
-        connection,
-        store,
-        folders,
-        committer: this.#committer,
-        flush,
-        specialBits,
-      });
+      const committer = this.#committer;
+      live.session = new Session({ ...this.#parts, connection, committer, specialBits });
     });
     this.#options.log.info({ peer: connection.peer, source: hello.label }, 'sender connected');
   }
@@ -376,6 +374,7 @@ export class Receiver {
   async #recover(): Promise<void> {
     const { log, specialBits, onStep } = this.#options;
     await recover({ ...this.#parts, log, specialBits, onStep, nowMs: this.#nowMs });
+    this.#parts.unfinished.load();
   }
 
   #reportCare(error: unknown): void {

@@ -14,6 +14,7 @@ import type { Folders } from './folders.ts';
 import { forgetKept } from './kept.ts';
 import { forgetOrphans } from './orphans.ts';
 import { decodeSteps } from './steps.ts';
+import { salvage } from './unfinished.ts';
 
 /** Rows read at a time. */
 const rowsMax = 1024;
@@ -43,8 +44,7 @@ export async function recover(options: RecoverOptions): Promise<void> {
     log.info({ commits: commits.length }, 'finishing what an interruption left half done');
     await rollForward(options, commits);
   }
-  const { staging } = options.folders;
-  for (const name of staging.list()) staging.removeTree(name);
+  salvage(options.folders);
   await adoptKept(options);
   await forgetOrphans(store);
 }

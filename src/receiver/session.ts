@@ -1,17 +1,9 @@
 // One connection of an accepted sender, from Welcome to its end.
 import assert from 'node:assert/strict';
 import { ReplicaError } from '../errors.ts';
-import {
-  blockIdSize,
-  commitBytesMax,
-  commitOperationsMax,
-  listingEntriesMax,
-  payloadSizeMax,
-  stagedFoldersMax,
-} from '../limits.ts';
+import { blockIdSize, commitBytesMax, commitOperationsMax, stagedFoldersMax } from '../limits.ts';
 import type { Connection } from '../net/connection.ts';
-import { type NodeId, type PlacedEntry, rootId } from '../snapshot/entry.ts';
-import { decodeEntry } from '../snapshot/entry-codec.ts';
+import { type NodeId, rootId } from '../snapshot/entry.ts';
 import { type Name, printable } from '../snapshot/name.ts';
 import type { ReplicaStore } from '../store/replica-store.ts';
 import type { ConfinedDirectory } from '../tree/confined-directory.ts';
@@ -31,9 +23,11 @@ import type { Committer } from './commit.ts';
 import { failureOf, sessionError } from './failure.ts';
 import type { Flush } from './flush.ts';
 import { type Folders, privateName } from './folders.ts';
+import { sendDigests, sendListing } from './listings.ts';
 import { fatalMessage, Rejection, refusal } from './rejection.ts';
-import { type Staged, type StagedFolder, Staging } from './staging.ts';
-import type { StagedContent, StagedNode, Step } from './steps.ts';
+import { type Staged, type StagedFolder, type StagedOf, Staging } from './staging.ts';
+import type { StagedNode, Step } from './steps.ts';
+import type { UnfinishedStages } from './unfinished.ts';
 
 export interface SessionOptions {
   readonly connection: Connection;
@@ -41,6 +35,7 @@ export interface SessionOptions {
   readonly folders: Folders;
   readonly committer: Committer;
   readonly flush: Flush;
+  readonly unfinished: UnfinishedStages;
   readonly specialBits: boolean;
 }
 
@@ -50,7 +45,7 @@ interface Arriving {
   readonly steps: Step[];
   readonly rejections: Omit<Rejected, 'type' | 'commit'>[];
   readonly files: StagedFile[];
-  readonly staged: { readonly id: NodeId; readonly content: StagedContent }[];
+  readonly staged: StagedOf[];
   /** Everything of it in the staging folder. */
   readonly nodes: StagedNode[];
   /** New directories that are completed before they are placed, by node. */
@@ -63,8 +58,6 @@ interface Arriving {
 
 /** Requests for listings that wait for their answer; a sender has one at a time. */
 const questionsMax = 16;
-/** Entries of one Listing in bytes: half a frame leaves room for the largest entry. */
-const listingBytesMax = payloadSizeMax / 2;
 
 export class Session {
   readonly #options: SessionOptions;
@@ -120,11 +113,14 @@ export class Session {
       case MessageType.StageAbort:
         this.#staging.abortStage(message.stage);
         return;
+      case MessageType.InSync:
+        this.#options.unfinished.forgetIdle();
+        return;
       case MessageType.ListDigests:
-        this.#answer(() => this.#listDigests());
+        this.#answer(() => sendDigests(this.#options));
         return;
       case MessageType.GetListing:
-        this.#answer(() => this.#getListing(message.ids));
+        this.#answer(() => sendListing(this.#options, message.ids));
         return;
       case MessageType.Failure:
         return;
@@ -195,7 +191,8 @@ export class Session {
   }
 
   #settled(arriving: Arriving, applied: Applied | undefined): void {
-    this.#staging.settle(arriving.staged);
+    // After a failure the next recovery finds what is staged.
+    if (applied) this.#staging.settle(arriving.staged);
     releaseFolders(arriving);
     arriving.resolve();
     if (this.#isOver) return;
@@ -218,6 +215,7 @@ export class Session {
     this.#staging.close();
     if (!arriving) return;
     for (const file of arriving.files) file.close();
+    this.#staging.setAside(arriving.staged);
     const { staging } = this.#options.folders;
     for (const { name } of arriving.nodes) staging.removeTree(name);
     releaseFolders(arriving);
@@ -354,74 +352,12 @@ export class Session {
     });
   }
 
-  async #listDigests(): Promise<void> {
-    const { store, connection } = this.#options;
-    const type = MessageType.DirectoryDigests;
-    let directories: { id: NodeId; digest: Buffer }[] = [];
-    let after: { parent: NodeId; name: Name } | undefined;
-    for (;;) {
-      const rows = store.allNames({ after, limit: listingEntriesMax });
-      for (const { parent, name, bytes } of rows) {
-        // The root's own entry, the only one of parent 0, is left out.
-        const id = parent as NodeId;
-        const digest = store.digestOf(id, bytes);
-        const last = directories.at(-1);
-        if (last?.id === id) xor(last.digest, digest);
-        else directories.push({ id, digest });
-        after = { parent: id, name };
-      }
-      // The last one may go on in the next rows.
-      if (rows.length < listingEntriesMax) break;
-      const open = directories.pop();
-      if (directories.length > 0) await connection.send({ type, last: false, directories });
-      directories = open ? [open] : [];
-      await turn();
-    }
-    await connection.send({ type, last: true, directories });
-  }
-
-  async #getListing(ids: readonly NodeId[]): Promise<void> {
-    const { store, connection } = this.#options;
-    let entries: PlacedEntry[] = [];
-    let bytes = 0;
-    for (const parent of ids) {
-      let after: Name | undefined;
-      for (;;) {
-        const rows = store.names(parent, { after, limit: pageMax });
-        for (const row of rows) {
-          const { name, entry } = decodeEntry(row.bytes);
-          entries.push({ parent, name, entry });
-          bytes += 6 + row.bytes.length;
-          after = name;
-          if (entries.length < listingEntriesMax && bytes < listingBytesMax) continue;
-          await connection.send({ type: MessageType.Listing, last: false, entries });
-          entries = [];
-          bytes = 0;
-        }
-        if (rows.length < pageMax) break;
-        await turn();
-      }
-    }
-    await connection.send({ type: MessageType.Listing, last: true, entries });
-  }
-
   /** Without waiting: run() waits before it takes the next message. */
   #send(message: Message): void {
     assert(message.type !== MessageType.Failure);
     this.#lastSend = this.#options.connection.send(message);
     this.#lastSend.catch(() => {});
   }
-}
-
-/** Rows read from the store at a time. */
-const pageMax = 1024;
-
-function xor(target: Buffer, bytes: Buffer): void {
-  for (let i = 0; i < target.length; i++) target[i] = (target[i] ?? 0) ^ (bytes[i] ?? 0);
-}
-
-function turn(): Promise<void> {
-  return new Promise(resolve => setImmediate(resolve));
 }
 
 function releaseFolders({ folders }: Arriving): void {

@@ -75,9 +75,9 @@ export interface Reversal {
   /**
    * unstable: it changed while it was read. unreadable: it cannot be read. superseded: at once.
    * gone: the receiver does not hold what the change builds on; the two are about to agree anew.
-   * raw: the receiver lacks what the change copies from: forget the basis.
+   * base: the receiver lacks the version the change copies from: forget the basis.
    */
-  readonly reason: 'unstable' | 'unreadable' | 'superseded' | 'gone' | 'raw';
+  readonly reason: 'unstable' | 'unreadable' | 'superseded' | 'gone' | 'base';
 }
 
 export type RootState =

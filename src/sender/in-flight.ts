@@ -1,6 +1,8 @@
 // Changes taken from the scanner until they are settled: sent in commits, durable or rejected, and
 // told to the scanner either way.
 import { performance } from 'node:perf_hooks';
+import { ReplicaError } from '../errors.ts';
+import { queuedChangesMax } from '../limits.ts';
 import type { Connection } from '../net/connection.ts';
 import type { NodeId } from '../snapshot/entry.ts';
 import { MessageType, type Operation, type Rejected } from '../wire/messages.ts';
@@ -14,6 +16,8 @@ import { packConfirmations } from './packed.ts';
 import type { ScanMethods } from './scan-worker.ts';
 import type { Troubles } from './troubles.ts';
 
+/** Content is sent raw after so many: its base was not there, then some of its blocks, then others. */
+const lacksMax = 3;
 /**
  * Once the receiver holds something else than believed, what is under way is given this long to end:
  * while every sweep finds changes that are refused, there is always something.
@@ -49,8 +53,8 @@ export class InFlight {
   readonly #commits = new Map<bigint, Commit>();
   /** Nodes in the large lane: other changes to them wait for it. */
   readonly #largeNodes = new Set<NodeId>();
-  /** Names whose content the receiver wants without references; a retried node has a new id. */
-  readonly #rawPlaces = new Set<string>();
+  /** How often the receiver lacked what a name's content refers to; a retried node has a new id. */
+  readonly #lacks = new Map<string, number>();
   #nextCommit: bigint;
   #outstanding = 0;
   #settlingCount = 0;
@@ -97,8 +101,9 @@ export class InFlight {
     this.#largeNodes.delete(id);
   }
 
+  /** Is its content to be sent without references? The receiver does not know what it has. */
   isRaw(change: Change): boolean {
-    return change.kind === 'file' && this.#rawPlaces.has(placeOf(change));
+    return change.kind === 'file' && (this.#lacks.get(placeOf(change)) ?? 0) >= lacksMax;
   }
 
   async commit(items: readonly Item[], sent: Sent): Promise<void> {
@@ -129,16 +134,39 @@ export class InFlight {
     const commit = this.#commits.get(number);
     const item = commit?.items[index];
     if (commit === undefined || item === undefined) return;
-    commit.rejected.set(
-      index,
-      reason === 'gone' ? 'gone' : reason === 'missing' ? 'raw' : 'unreadable',
-    );
-    if (reason === 'gone') this.#doubtedAtMs ??= performance.now();
-    if (reason === 'refused') {
-      this.#options.troubles.report({ path: item.change.path, code: 'EREFUSED', message });
+    const { change } = item;
+    switch (reason) {
+      case 'gone':
+        commit.rejected.set(index, 'gone');
+        this.#doubtedAtMs ??= performance.now();
+        break;
+      case 'refused':
+        commit.rejected.set(index, 'unreadable');
+        this.#options.troubles.report({ path: change.path, code: 'EREFUSED', message });
+        break;
+      case 'base':
+        commit.rejected.set(index, 'base');
+        this.#lacked(change);
+        break;
+      case 'blocks':
+        // Found again at once; the answer to the next Offer is what is missing.
+        commit.rejected.set(index, 'superseded');
+        this.#lacked(change);
     }
-    if (reason === 'missing' && item.change.kind === 'file') {
-      this.#rawPlaces.add(placeOf(item.change));
+  }
+
+  #lacked(change: Change): void {
+    if (change.kind !== 'file') return;
+    const place = placeOf(change);
+    const count = (this.#lacks.get(place) ?? 0) + 1;
+    if (count > lacksMax) {
+      throw new ReplicaError('ERR_PROTOCOL', 'the receiver lacks blocks that came with the file');
+    }
+    this.#lacks.delete(place);
+    this.#lacks.set(place, count);
+    for (const oldest of this.#lacks.keys()) {
+      if (this.#lacks.size <= queuedChangesMax) break;
+      this.#lacks.delete(oldest);
     }
   }
 
@@ -152,7 +180,7 @@ export class InFlight {
         const reason = commit.rejected.get(index);
         if (reason === undefined) {
           confirmations.push(item.confirmation);
-          if (item.change.kind === 'file') this.#rawPlaces.delete(placeOf(item.change));
+          if (item.change.kind === 'file') this.#lacks.delete(placeOf(item.change));
         } else reversals.push({ token: item.change.token, reason });
         if (item.change.kind === 'file') this.#largeNodes.delete(item.change.entry.id);
       }
@@ -162,7 +190,7 @@ export class InFlight {
         operations: commit.items.length - commit.rejected.size,
         bytesSent: commit.bytesSent,
         bytesReused: commit.bytesReused,
-        resent: [...commit.rejected.values()].filter(reason => reason === 'raw').length,
+        resent: [...commit.rejected.values()].filter(isResent).length,
         ms: clockMs() - commit.sentMs,
       });
     }
@@ -181,6 +209,11 @@ export class InFlight {
     this.#outstanding -= confirmations.length + reversals.length;
     this.#options.control.wake();
   }
+}
+
+/** The file itself is as it was: what the receiver lacks of it follows. */
+function isResent(reason: Reversal['reason']): boolean {
+  return reason === 'base' || reason === 'superseded';
 }
 
 function placeOf({ parent, name }: FileChange): string {

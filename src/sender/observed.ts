@@ -237,7 +237,7 @@ export class Observed {
       const effects = this.#effects.get(token) ?? [];
       this.#settle(token);
       for (const { parent } of effects) this.#touched.add(parent);
-      if (reason === 'raw') this.#confirmed.forgetBasis(effects);
+      if (reason === 'base') this.#confirmed.forgetBasis(effects);
       if (reason === 'unstable' || reason === 'unreadable') this.#pause(effects, reason);
     }
   }

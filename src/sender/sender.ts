@@ -363,6 +363,7 @@ export class Sender {
       } else transfer.enqueue(changes);
       if (slice.summary !== undefined) {
         if (this.#report.add(slice.summary, transfer.outstanding)) this.#hasProgress = true;
+        if (this.#report.isSynced && !this.#options.dryRun) await transfer.inSync();
         return slice.summary;
       }
     }

@@ -15,6 +15,7 @@ import { frameBytes } from './item.ts';
 export class Stages {
   readonly #connection: Connection;
   #last = 0;
+  #mayBeLeft = true;
 
   constructor(connection: Connection) {
     this.#connection = connection;
@@ -49,7 +50,21 @@ export class Stages {
     }
   }
 
+  /** Nothing is to be sent any more: tells the receiver once that what was cut short may go. */
+  async inSync(): Promise<void> {
+    if (!this.#mayBeLeft) return;
+    this.#mayBeLeft = false;
+    await this.#connection.send({ type: MessageType.InSync });
+    this.#connection.flush();
+  }
+
+  /** The receiver has content that was not completed: it helps the next try. */
+  leave(): void {
+    this.#mayBeLeft = true;
+  }
+
   async abort(stage: number): Promise<void> {
+    this.leave();
     await this.#connection.send({ type: MessageType.StageAbort, stage });
   }
 

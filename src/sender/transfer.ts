@@ -34,6 +34,7 @@ export class Transfer {
   readonly #control = new LaneControl();
   readonly #troubles: Troubles;
   readonly #offers: Offers;
+  readonly #stages: Stages;
   readonly #inFlight: InFlight;
   readonly #commits: CommitLane;
   readonly #large: LargeLane;
@@ -44,14 +45,16 @@ export class Transfer {
     const troubles = new Troubles(options.events);
     const offers = new Offers(options.connection);
     const inFlight = new InFlight({ ...options, control, troubles });
+    const stages = new Stages(options.connection);
     const shared = {
       ...{ control, troubles, offers, inFlight },
       reader: new FileReader(options.reader),
-      stages: new Stages(options.connection),
+      stages,
       departures: new Departures(),
       looks: new SecondLooks(options.scanner),
     };
     this.#troubles = troubles;
+    this.#stages = stages;
     this.#offers = offers;
     this.#inFlight = inFlight;
     this.#commits = new CommitLane(shared);
@@ -96,6 +99,11 @@ export class Transfer {
     this.#control.wake();
   }
 
+  /** The source was looked at as a whole, and everything found is durable. */
+  async inSync(): Promise<void> {
+    await this.#stages.inSync();
+  }
+
   /** Ends `run` soon; resolves when the commits under way are durable and noted. */
   async stop(): Promise<void> {
     this.#control.stop();
@@ -130,6 +138,7 @@ export class Transfer {
       case MessageType.Need:
         return this.#offers.answer(message.bitmap);
       case MessageType.Rejected:
+        if (message.reason === 'blocks' || message.reason === 'base') this.#stages.leave();
         return this.#inFlight.rejected(message);
       case MessageType.Durable:
         return this.#inFlight.durable(message.commit);

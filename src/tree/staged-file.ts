@@ -36,16 +36,9 @@ export class StagedFile {
     return new StagedFile(directory.createExclusive(name, 0o600), 0);
   }
 
-  /** Goes on with an unfinished file after its first `size` bytes; what follows them is cut off. */
-  static resume(directory: ConfinedDirectory, name: Name, size: number): StagedFile {
-    const fd = directory.openWrite(name);
-    try {
-      fs.ftruncateSync(fd, size);
-      return new StagedFile(fd, size);
-    } catch (error) {
-      fs.closeSync(fd);
-      throw error;
-    }
+  /** Goes over a file that is there already from its start: bytes are kept, written or cut off. */
+  static reopen(directory: ConfinedDirectory, name: Name): StagedFile {
+    return new StagedFile(directory.openWrite(name), 0);
   }
 
   /** For reading back what was written; a hole at the end is missing until `finish`. */
@@ -70,6 +63,17 @@ export class StagedFile {
     if (offset === 0) return;
     this.#size += offset;
     this.#written = this.#size;
+  }
+
+  /** The next `size` bytes are there already. */
+  keep(size: number): void {
+    this.#size += size;
+    this.#written = this.#size;
+  }
+
+  /** What is there beyond the bytes so far goes. */
+  cut(): void {
+    fs.ftruncateSync(this.#fd, this.#size);
   }
 
   /** `size` zero bytes that take no space. */

@@ -59,7 +59,7 @@ const failureCodes: readonly Failure['code'][] = [
   'shutdown',
   'bug',
 ];
-const rejectedReasons: readonly Rejected['reason'][] = ['gone', 'missing', 'refused'];
+const rejectedReasons: readonly Rejected['reason'][] = ['gone', 'blocks', 'refused', 'base'];
 
 /** The payload of `message` in a new Buffer. */
 export function encodeMessage(message: Message): Buffer {
@@ -83,6 +83,7 @@ export function encodedSize(message: Message): number {
     case MessageType.Durable:
       return 8;
     case MessageType.ListDigests:
+    case MessageType.InSync:
       return 0;
     case MessageType.DirectoryDigests:
       return 3 + message.directories.length * (nodeIdSize + digestSize);
@@ -161,6 +162,7 @@ function writeFields(message: Message, writer: FieldWriter): void {
       writer.u64(message.handledBytes);
       return;
     case MessageType.ListDigests:
+    case MessageType.InSync:
       return;
     case MessageType.DirectoryDigests:
       writer.flag(message.last);
@@ -279,6 +281,7 @@ function readMessage(type: number, reader: FieldReader): Message {
     case MessageType.Credit:
       return { type, handledBytes: reader.u64('handled bytes') };
     case MessageType.ListDigests:
+    case MessageType.InSync:
       return { type };
     case MessageType.DirectoryDigests:
       return {

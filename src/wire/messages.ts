@@ -21,6 +21,7 @@ export const MessageType = {
   Durable: 32,
   Rejected: 33,
   Lost: 34,
+  InSync: 35,
   StageOpen: 40,
   StageData: 41,
   StageAbort: 42,
@@ -214,10 +215,11 @@ export interface Rejected {
   readonly index: number;
   /**
    * gone: node, parent or name is not as the operation expects: the sender forgets the entry.
-   * missing: a block or the base version is not there: send the content again, as data only.
+   * base: the base version is not there: the sender sends blocks, without copies.
+   * blocks: some blocks are not there, and the next Need says which.
    * refused: this file system or this receiver cannot hold it; `message` says why.
    */
-  readonly reason: 'gone' | 'missing' | 'refused';
+  readonly reason: 'gone' | 'base' | 'blocks' | 'refused';
   readonly message: string;
 }
 /** Drift: the receiver no longer holds these names as recorded and has forgotten them. */
@@ -228,6 +230,11 @@ export interface Lost {
     readonly name: Name;
     readonly id: NodeId;
   }[];
+}
+
+/** Everything the sender found is durable: stages that were cut short before are of no use. */
+export interface InSync {
+  readonly type: typeof MessageType.InSync;
 }
 
 /** Content of one large file, beside the commits; stages are numbered by the sender. */
@@ -313,6 +320,7 @@ export type Message =
   | Durable
   | Rejected
   | Lost
+  | InSync
   | StageOpen
   | StageData
   | StageAbort

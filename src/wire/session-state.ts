@@ -29,6 +29,7 @@ export const allowedMessages: {
       rest.StageOpen,
       rest.StageData,
       rest.StageAbort,
+      rest.InSync,
     ]),
     over: new Set(),
   },

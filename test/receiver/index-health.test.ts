@@ -104,7 +104,7 @@ t.test('an entry that leads nowhere is dropped when it is used', async t => {
   const pieces = [again.block(gone)];
   const content = { kind: 'inline', baseVersion: 0, pieces } as const;
   const { rejected } = await again.commit([{ ...copy, content } as never]);
-  t.equal(rejected[0]?.reason, 'missing');
+  t.equal(rejected[0]?.reason, 'blocks');
   await again.commit([again.file(rootId, 'copy', here)]);
   t.strictSame(await again.offer([blockId(secret, gone)]), [true], 'asked for now');
   t.strictSame(await again.offer([blockId(secret, here)]), [false]);

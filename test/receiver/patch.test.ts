@@ -55,7 +55,7 @@ t.test('a patch that makes another block is refused, and the old version stays',
   const { sender, patched, content } = await prepare(t);
   const wrong = [{ at: 0, from: 1, size: 8 }, copies[1] as (typeof copies)[1]];
   const { rejected } = await sender.commit([patched(encodePatch(next, wrong), next)]);
-  t.match(rejected, [{ index: 0, reason: 'missing' }]);
+  t.match(rejected, [{ index: 0, reason: 'base' }]);
   t.equal(content(), old.toString());
 });
 
@@ -63,7 +63,7 @@ t.test('a patch of more than the version before has is refused', async t => {
   const { sender, patched, content } = await prepare(t);
   const beyond = [{ at: 0, from: old.length - 1, size: 2 }];
   const { rejected } = await sender.commit([patched(encodePatch(next, beyond), next)]);
-  t.match(rejected, [{ index: 0, reason: 'missing' }]);
+  t.match(rejected, [{ index: 0, reason: 'base' }]);
   t.equal(content(), old.toString());
 });
 

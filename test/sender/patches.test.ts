@@ -47,7 +47,7 @@ t.test('edits of small files are patches, and are bytes once a patch was refused
   receiver.refuse = operation => {
     const kinds = kindsOf(operation);
     sent.push(...kinds);
-    return isRefusing && kinds.includes('patch') ? 'missing' : undefined;
+    return isRefusing && kinds.includes('patch') ? 'base' : undefined;
   };
   const content = noise(1, 6000);
   const commits = await live(t, receiver, function* (source) {

@@ -29,7 +29,7 @@ t.test('a new file whose block is missing is sent raw on the next try', async t 
   fs.writeFileSync(at('first'), bytes);
   t.match((await runOnce(options)).outcome, { inSync: true });
   fs.writeFileSync(at('second'), bytes);
-  receiver.refuse = operation => (borrows(operation) ? 'missing' : undefined);
+  receiver.refuse = operation => (borrows(operation) ? 'blocks' : undefined);
   const from = receiver.operationCount;
   t.match((await runOnce(options)).outcome, { inSync: true, problems: 0 });
   t.ok(receiver.model.tree().has('second'));

@@ -32,7 +32,8 @@ export class FakeReceiver {
   watermark = 0n;
   operationCount = 0;
   /** Called for each operation before it is applied: a reason rejects it. */
-  refuse: (operation: Operation) => 'gone' | 'missing' | 'refused' | undefined = () => undefined;
+  refuse: (operation: Operation) => 'gone' | 'base' | 'blocks' | 'refused' | undefined = () =>
+    undefined;
   #stages = new Map<number, { base: Version | undefined; blocks: Buffer[] }>();
 
   digest(): Buffer {
@@ -103,6 +104,8 @@ export class FakeReceiver {
         for (const piece of message.pieces) stage.blocks.push(...this.#build(piece, stage.base));
         break;
       }
+      case MessageType.InSync:
+        break;
       case MessageType.StageAbort:
         this.#stages.delete(message.stage);
         break;

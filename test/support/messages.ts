@@ -81,6 +81,7 @@ export function randomMessage(random: () => number): Message {
     case MessageType.Credit:
       return { type, handledBytes: randomU64(random) };
     case MessageType.ListDigests:
+    case MessageType.InSync:
       return { type };
     case MessageType.DirectoryDigests:
       return {
@@ -118,7 +119,7 @@ export function randomMessage(random: () => number): Message {
     case MessageType.Durable:
       return { type, commit: randomU64(random) + 1n };
     case MessageType.Rejected: {
-      const reason = pick(random, ['gone', 'missing', 'refused'] as const);
+      const reason = pick(random, ['gone', 'base', 'blocks', 'refused'] as const);
       return {
         type,
         commit: 1n,

@@ -92,8 +92,10 @@ onEachFileSystem(t, 'goes on after the bytes that are known to be good', async (
   const root = ConfinedDirectory.openRoot(folder);
   t.teardown(() => root.release());
   fs.writeFileSync(join(folder, name), 'good bytes and bad ones');
-  const file = StagedFile.resume(root, name, 11);
+  const file = StagedFile.reopen(root, name);
+  file.keep(11);
   t.equal(file.size, 11);
+  file.cut();
   file.write(Buffer.from('more'));
   file.finish(when);
   file.close();
@@ -109,7 +111,7 @@ onEachFileSystem(t, 'never replaces or follows what is there', async (t, folder)
   for (const taken of ['there', 'dangling', 'link']) {
     t.throws(() => StagedFile.create(root, toName(taken)), { code: 'EEXIST' });
   }
-  t.throws(() => StagedFile.resume(root, toName('link'), 0), { code: 'ELOOP' });
+  t.throws(() => StagedFile.reopen(root, toName('link')), { code: 'ELOOP' });
   t.equal(fs.readFileSync(join(folder, 'there'), 'utf8'), 'old');
   t.notOk(fs.existsSync(join(folder, 'new')));
 });

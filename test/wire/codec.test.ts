@@ -190,9 +190,10 @@ const golden: [Message, string][] = [
   [{ type: MessageType.CommitEnd, commit: 8n, operationCount: 256 }, '0000000000000008 00000100'],
   [{ type: MessageType.Durable, commit: 8n }, '0000000000000008'],
   [
-    { type: MessageType.Rejected, commit: 8n, index: 3, reason: 'missing', message: 'no' },
-    '0000000000000008 0003 02 0002 6e6f',
+    { type: MessageType.Rejected, commit: 8n, index: 3, reason: 'base', message: 'no' },
+    '0000000000000008 0003 04 0002 6e6f',
   ],
+  [{ type: MessageType.InSync }, ''],
   [
     {
       type: MessageType.Lost,
@@ -346,7 +347,7 @@ t.test('names the field that is off', async t => {
     ],
     ['257 in a commit', MessageType.CommitEnd, '0000000000000001 00000101', /operation count/],
     ['index 256', MessageType.Rejected, '0000000000000001 0100 01 0000', /index/],
-    ['reason', MessageType.Rejected, '0000000000000001 0000 04 0000', /reason/],
+    ['reason', MessageType.Rejected, '0000000000000001 0000 05 0000', /reason/],
     ['nothing lost', MessageType.Lost, '0000', /count/],
     ['slash in a lost name', MessageType.Lost, '0001 000000000001 01 2f 000000000005', /name/],
     [

@@ -42,6 +42,7 @@ t.test('the whole table', async t => {
     MessageType.Offer,
     MessageType.Operations,
     MessageType.CommitEnd,
+    MessageType.InSync,
     MessageType.StageOpen,
     MessageType.StageData,
     MessageType.StageAbort,
