@@ -67,7 +67,7 @@ export class PushCommand extends ReplicaCommand {
       '<HOW> auto: as far as the link leaves time for it; on, off, brotli, zstd (default auto)',
   });
   compressLevel = Option.String('--compress-level', {
-    description: '<N> 1 to 19: less time or fewer bytes (default: brotli 5, zstd 6)',
+    description: '<N> 1 to 19: less time or fewer bytes (default: brotli 5, zstd 9)',
   });
   cpuLimit = Option.String('--cpu-limit', {
     description: '<P%> Of one core, for looking for changes (default 10%)',

@@ -77,8 +77,8 @@ const zstd = zlib as unknown as {
 export const codecs: readonly Codec[] =
   zstd.createZstdCompress && zstd.createZstdDecompress ? ['zstd', 'brotli'] : ['brotli'];
 
-/** Of the quality, in the codec's own measure; window in bits. */
-const defaults = { brotli: { level: 5, window: 22 }, zstd: { level: 6, window: 22 } } as const;
+/** Of the quality, in the codec's own measure; window in bits, of which the encoder takes up to twice. */
+const defaults = { brotli: { level: 5, window: 24 }, zstd: { level: 9, window: 24 } } as const;
 export const levelMax: { readonly [codec in Codec]: number } = { brotli: 11, zstd: 19 };
 
 export function compressor(codec: Codec, level?: number): CodecStream {
@@ -89,8 +89,14 @@ export function compressor(codec: Codec, level?: number): CodecStream {
       BROTLI_OPERATION_FLUSH: flush,
       BROTLI_PARAM_QUALITY,
       BROTLI_PARAM_LGWIN,
+      BROTLI_PARAM_SIZE_HINT,
     } = zlib.constants;
-    const params = { [BROTLI_PARAM_QUALITY]: quality, [BROTLI_PARAM_LGWIN]: window };
+    const params = {
+      [BROTLI_PARAM_QUALITY]: quality,
+      [BROTLI_PARAM_LGWIN]: window,
+      // From 1 MiB on it has tables for more: the first piece it sees is short, the stream is not.
+      [BROTLI_PARAM_SIZE_HINT]: 2 ** window,
+    };
     return new CodecStream(zlib.createBrotliCompress({ flush, chunkSize: partSize, params }));
   }
   const { ZSTD_e_flush, ZSTD_c_compressionLevel = 100, ZSTD_c_windowLog = 101 } = zstd.constants;
