@@ -1,4 +1,5 @@
-// A rename is one operation and sends no content, however much is below it.
+// A rename is one operation and sends no content, however much is below it. What comes back, or is
+// moved by copy and delete, is found by its blocks.
 import fs from 'node:fs';
 import t from 'tap';
 import { makeDiskFolder } from '../support/folders.ts';
@@ -8,9 +9,9 @@ import { randomBytes, seededRandom } from '../support/random.ts';
 const random = seededRandom(11);
 const files = 40;
 
-function makeFolder(path: string): void {
+function makeFolder(path: string, count = files): void {
   fs.mkdirSync(path);
-  for (let i = 0; i < files; i++) fs.writeFileSync(`${path}/${i}`, randomBytes(random, 20_000));
+  for (let i = 0; i < count; i++) fs.writeFileSync(`${path}/${i}`, randomBytes(random, 20_000));
 }
 
 interface Story {
@@ -109,3 +110,129 @@ for (const { name, act, bytesMax, operationsMax } of stories) {
     t.ok(operations <= operationsMax, `${operations} operations`);
   });
 }
+
+type At = (...path: string[]) => string;
+
+interface Step {
+  readonly name: string;
+  readonly act: (at: At, outside: At) => void;
+  readonly bytesMin?: number;
+  readonly bytesMax: number;
+}
+
+/** The end of a file that grew, as a block; the file's other blocks are 40 times as much. */
+const edit = 65_536 + 10;
+
+/** Blocks under 256 bytes are not in the receiver's index; a file has one at most. */
+const crumbs = (files: number): number => files * 255;
+
+/** One after the other in one tree, where `hidden` is ignored. */
+const steps: readonly Step[] = [
+  {
+    name: 'files and directories leave, for what is ignored and for good',
+    act: (at, outside) => {
+      fs.renameSync(at('one', '1'), at('hidden', '1'));
+      fs.renameSync(at('few'), at('hidden', 'few'));
+      fs.renameSync(at('one', '2'), outside('2'));
+      fs.renameSync(at('some'), outside('some'));
+    },
+    bytesMax: 0,
+  },
+  {
+    name: 'they come back in other places: kept content is a source of blocks',
+    act: (at, outside) => {
+      fs.renameSync(at('hidden', '1'), at('one', 'back'));
+      fs.renameSync(at('hidden', 'few'), at('one', 'few'));
+      fs.renameSync(outside('2'), at('2'));
+      fs.renameSync(outside('some'), at('one', 'few', 'some'));
+    },
+    bytesMax: crumbs(8),
+  },
+  {
+    name: 'what was ignored from the start moves over a file: it is new, and sent once',
+    act: at => fs.renameSync(at('hidden', 'secret'), at('one', '3')),
+    bytesMin: 20_000,
+    bytesMax: 20_000,
+  },
+  {
+    name: 'a file is renamed and edited',
+    act: at => {
+      fs.renameSync(at('large'), at('one', 'large'));
+      fs.appendFileSync(at('one', 'large'), 'more');
+    },
+    bytesMin: 4,
+    bytesMax: edit,
+  },
+  {
+    name: 'a file is edited and renamed over another',
+    act: at => {
+      fs.appendFileSync(at('one', 'large'), 'more');
+      fs.renameSync(at('one', 'large'), at('other'));
+    },
+    bytesMin: 4,
+    bytesMax: edit,
+  },
+  {
+    name: 'two files change places, and one is edited',
+    act: at => {
+      fs.renameSync(at('other'), at('~'));
+      fs.renameSync(at('one', '4'), at('other'));
+      fs.renameSync(at('~'), at('one', '4'));
+      fs.appendFileSync(at('one', '4'), 'more');
+    },
+    bytesMin: 4,
+    bytesMax: edit,
+  },
+  {
+    name: 'a file and a directory are copied, and the originals deleted',
+    act: at => {
+      fs.copyFileSync(at('one', '4'), at('4'));
+      fs.rmSync(at('one', '4'));
+      fs.cpSync(at('one', 'few'), at('copy'), { recursive: true });
+      fs.rmSync(at('one', 'few'), { recursive: true });
+    },
+    bytesMax: crumbs(7),
+  },
+  {
+    name: 'a checkout: files are written anew beside the old ones, then renamed over others',
+    act: at => {
+      for (const [from, to] of [
+        ['5', '6'],
+        ['6', '5'],
+      ] as const) {
+        fs.copyFileSync(at('one', from), at('one', `${to}.new`));
+      }
+      for (const to of ['5', '6']) fs.renameSync(at('one', `${to}.new`), at('one', to));
+    },
+    bytesMax: 0,
+  },
+];
+
+t.test('what the replica has is not sent again, wherever it went meanwhile', async t => {
+  const folder = makeDiskFolder(t);
+  const passes = new LocalPasses(folder);
+  const at: At = (...path) => passes.at(...path);
+  const outside: At = (...path) => [folder, 'outside', ...path].join('/');
+  fs.mkdirSync(outside());
+  makeFolder(at('one'));
+  makeFolder(at('few'), 3);
+  makeFolder(at('some'), 3);
+  fs.mkdirSync(at('hidden'));
+  fs.writeFileSync(at('hidden', 'secret'), randomBytes(random, 20_000));
+  fs.writeFileSync(at('large'), randomBytes(random, 2_500_000));
+  fs.writeFileSync(at('other'), randomBytes(random, 20_000));
+  fs.writeFileSync(at('.replicaignore'), '/hidden\n');
+  t.equal((await passes.pass()).code, 0);
+  for (const { name, act, bytesMin = 0, bytesMax } of steps) {
+    act(at, outside);
+    const { code, bytesSent } = await passes.pass();
+    t.equal(code, 0, name);
+    const isHidden = (line: string): boolean => /\bhidden\b/.test(line);
+    t.strictSame(
+      passes.differences().filter(line => !isHidden(line)),
+      [],
+    );
+    t.notOk(passes.there().includes('hidden'), name);
+    t.ok(bytesSent >= bytesMin && bytesSent <= bytesMax, `${name}: ${bytesSent} bytes sent`);
+  }
+});
