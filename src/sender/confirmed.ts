@@ -32,6 +32,8 @@ export class ConfirmedLayer {
   #mentioned = new Set<NodeId>();
   /** Link counts of directories that are being adopted: only this side knows mount points. */
   #linkCounts = new Map<NodeId, number>();
+  /** The same of directories that were on their way when the session before ended. */
+  #sentLinkCounts: ReadonlyMap<NodeId, number> = new Map();
   /** The layer was the receiver's before: what differs now was on its way. */
   #isContinued = false;
   /** Files of the directories being taken over, by parent and name, as they were. */
@@ -65,6 +67,7 @@ export class ConfirmedLayer {
     this.#nextId = Math.max(this.#nextId, receiver.nextId);
     this.#mentioned.clear();
     this.#linkCounts.clear();
+    if (!this.#isContinued) this.#sentLinkCounts = new Map();
     return this.#digest.equals(receiver.digest);
   }
 
@@ -107,7 +110,7 @@ export class ConfirmedLayer {
     };
     this.#store.transaction(() => {
       for (const { parent, name, entry } of entries) {
-        let nlink = entry.kind === 'directory' ? (this.#linkCounts.get(entry.id) ?? 0) : 1;
+        let nlink = entry.kind === 'directory' ? this.#linkCountOf(entry.id) : 1;
         const { ino, birthtimeNs } = entry.stamp;
         if (entry.kind === 'file' && ino !== 0n) {
           const twin = this.#store.placeOfInode(ino, birthtimeNs);
@@ -128,6 +131,16 @@ export class ConfirmedLayer {
         if (entry.kind === 'file') this.#noteSplit(parent, name, entry);
       }
     });
+  }
+
+  /** 0: nobody knows whether it was a mount point. */
+  #linkCountOf(directory: NodeId): number {
+    return this.#linkCounts.get(directory) ?? this.#sentLinkCounts.get(directory) ?? 0;
+  }
+
+  /** Link counts of directories that are sent and not confirmed: the receiver may have them. */
+  noteSent(linkCounts: ReadonlyMap<NodeId, number>): void {
+    this.#sentLinkCounts = linkCounts;
   }
 
   /**

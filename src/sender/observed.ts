@@ -56,7 +56,9 @@ export class Observed {
     this.#confirmed = confirmed;
   }
 
+  /** The session is over: what was sent and is not confirmed is found again, or adopted. */
   clear(): void {
+    this.#confirmed.noteSent(this.#sentDirectories());
     this.#names.clear();
     this.#inodes.clear();
     this.#directories.clear();
@@ -66,6 +68,16 @@ export class Observed {
     this.#looking.clear();
     this.#touched.clear();
     this.#root = undefined;
+  }
+
+  #sentDirectories(): Map<NodeId, number> {
+    const linkCounts = new Map<NodeId, number>();
+    for (const effects of this.#effects.values()) {
+      for (const { known } of effects) {
+        if (known?.entry.kind === 'directory') linkCounts.set(known.entry.id, known.nlink);
+      }
+    }
+    return linkCounts;
   }
 
   newId(): NodeId {

@@ -123,3 +123,31 @@ t.test('content that was on its way when a connection broke is looked at again',
     ['new'],
   );
 });
+
+t.test(
+  'a directory that was on its way when a session ended may be replaced meanwhile',
+  async t => {
+    const { root, scanner } = openScanner(t, 'replaced');
+    fs.mkdirSync(join(root, 'd', 'old'), { recursive: true });
+    fs.mkdirSync(join(root, 'e', 'new'), { recursive: true });
+    const { changes } = sweep(scanner);
+    // All of it got through, and the session ended before that was known.
+    const entries = operationsOf(changes).flatMap(change =>
+      change.kind === 'directory'
+        ? [{ parent: change.parent, name: change.name, entry: change.entry }]
+        : [],
+    );
+    t.equal(entries.length, 4);
+    scanner.reset();
+    scanner.confirmed.connect(receiverState);
+    scanner.confirmed.beginAdopt([rootId]);
+    scanner.confirmed.adopt(entries);
+    scanner.confirmed.finish(receiverState.digest);
+
+    fs.rmSync(join(root, 'd'), { recursive: true });
+    fs.renameSync(join(root, 'e'), join(root, 'd'));
+    const { changes: found, summary } = sweep(scanner);
+    t.equal(summary.problems, 0, 'it is not taken for an unmounted file system');
+    t.match(operationsOf(found), [{ kind: 'attributes' }, { kind: 'rename', path: 'd' }]);
+  },
+);
