@@ -16,6 +16,11 @@ import {
 const blockSizeMin = 128;
 /** Old bytes looked through beyond the size of a gap, where its end is not known. */
 const slackBytes = 256 * 1024;
+/**
+ * After this much in a row without anything old in it, nothing is looked for until an old block
+ * comes: looking takes ten times as long as cutting and hashing.
+ */
+const barrenBytesMax = 1024 * 1024;
 
 export type RefinedPiece =
   | Exclude<MatchedPiece, { kind: 'new' }>
@@ -43,6 +48,8 @@ export class Refiner {
   #oldEnd = 0;
   /** The whole old version is indexed. */
   #isIndexed = false;
+  /** Looked through in vain since the last old block. */
+  #barrenBytes = 0;
 
   constructor(kernels: GrainKernels, cache: GrainCache) {
     this.#kernels = kernels;
@@ -57,6 +64,7 @@ export class Refiner {
     this.#filled = 0;
     this.#oldEnd = 0;
     this.#isIndexed = false;
+    this.#barrenBytes = 0;
   }
 
   /** `bytes` of a piece given out are valid until the next one is asked for. */
@@ -73,7 +81,10 @@ export class Refiner {
         continue;
       }
       yield* this.#endGap(piece.kind === 'copy' ? piece.from : undefined);
-      if (piece.kind === 'copy') this.#oldEnd = piece.from + piece.count;
+      if (piece.kind === 'copy') {
+        this.#oldEnd = piece.from + piece.count;
+        this.#barrenBytes = 0;
+      }
       yield piece;
     }
   }
@@ -112,6 +123,7 @@ export class Refiner {
   }
 
   #match(basis: Basis, nextOld: number | undefined): readonly Run[] {
+    if (this.#barrenBytes >= barrenBytesMax) return [];
     const { list } = basis;
     const isWhole = list.byteCount <= (oldGrainsMax / 2) * this.#grainSize;
     if (!this.#isIndexed) {
@@ -122,6 +134,7 @@ export class Refiner {
     const base = isWhole ? 0 : list.offsetAt(this.#oldEnd);
     const lastOld = list.offsetAt(this.#oldEnd) - base;
     const runs = this.#kernels.match(this.#filled, this.#grainSize, lastOld);
+    this.#barrenBytes = runs.length === 0 ? this.#barrenBytes + this.#filled : 0;
     return runs.map(({ at, from, size }) => ({ at, from: from + base, size }));
   }
 
