@@ -116,9 +116,11 @@ export const hotMs = 120_000;
 export const hotFoldersMax = 4096;
 /**
  * The sender's memory for hashes of what it read lately, by which changed blocks are sent as
- * patches: of about 1 GiB of files up to 16 MiB, 4 GiB of larger ones. None of it goes to disk.
+ * patches: of about 1 GiB of files up to 16 MiB, 4 GiB of larger ones. A push that ends writes as
+ * much to disk, unless less than `grainsSavedShare` of it is new.
  */
 export const grainBytesMax = 64 * 1024 * 1024;
+export const grainsSavedShare = 1 / 16;
 /** Directories in one Verify: bounds what a verifier holds of both trees at a time. */
 export const verifyIdsMax = 256;
 /** Blocks of one file in one Checked: a quarter of a frame. */

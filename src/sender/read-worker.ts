@@ -4,16 +4,15 @@
 import { parentPort } from 'node:worker_threads';
 import { CheckHash } from '../blocks/check-hash.ts';
 import { type Basis, ContentMatcher } from '../blocks/content-matcher.ts';
-import { GrainCache } from '../blocks/grain-cache.ts';
-import { GrainKernels, grainFactor } from '../blocks/grain-kernels.ts';
+import { GrainKernels } from '../blocks/grain-kernels.ts';
 import { Kernels } from '../blocks/kernels.ts';
 import { Refiner } from '../blocks/refiner.ts';
 import { ReplicaError, systemCode } from '../errors.ts';
-import { grainBytesMax } from '../limits.ts';
 import { SourceFile } from '../tree/source-file.ts';
 import { Moved, serveCalls } from './calls.ts';
 import { clockMs } from './clock.ts';
 import { ContentPacker, type PackedContent, type ReadStatus } from './content.ts';
+import { KeptGrains } from './kept-grains.ts';
 import { type Packed, type ReadRequest, unpackRequests } from './packed.ts';
 
 /** Bytes of new content in one part of a large file. */
@@ -26,8 +25,16 @@ const partReadSize = 32 * 1024 * 1024;
 /** What one step reads at most. */
 const matcherBufferSize = 1024 * 1024;
 
+interface ReaderOptions {
+  readonly root: string;
+  /** Of the sender's state. */
+  readonly folder: string;
+  readonly secret: Uint8Array;
+  readonly checkSecret: Uint8Array;
+}
+
 /** Outlives sessions: what was read in one is edited in the next. */
-let grains: { readonly factor: bigint; readonly cache: GrainCache } | undefined;
+let grains: KeptGrains | undefined;
 
 class Reader {
   readonly #root: string;
@@ -37,15 +44,14 @@ class Reader {
   #file: SourceFile | undefined;
   #readMs = 0;
 
-  constructor(options: { root: string; secret: Uint8Array; checkSecret: Uint8Array }) {
+  constructor(options: ReaderOptions) {
     this.#root = options.root;
     const secret = Buffer.from(options.secret);
-    const checkHash = new CheckHash(Buffer.from(options.checkSecret));
-    const factor = grainFactor(Buffer.from(options.checkSecret));
-    grains = grains?.factor === factor ? grains : { factor, cache: new GrainCache(grainBytesMax) };
-    const { cache } = grains;
-    this.#pipe = new Pipe({ secret, checkHash, factor, cache });
-    this.#largePipe = new Pipe({ secret, checkHash, factor, cache });
+    const checkSecret = Buffer.from(options.checkSecret);
+    const checkHash = new CheckHash(checkSecret);
+    grains ??= new KeptGrains({ folder: options.folder, checkSecret });
+    this.#pipe = new Pipe({ secret, checkHash, grains });
+    this.#largePipe = new Pipe({ secret, checkHash, grains });
   }
 
   /** Whole files, each at most a few MiB. */
@@ -150,12 +156,11 @@ class Pipe {
   constructor(options: {
     readonly secret: Buffer;
     readonly checkHash: CheckHash;
-    readonly factor: bigint;
-    readonly cache: GrainCache;
+    readonly grains: KeptGrains;
   }) {
-    const { secret, checkHash, factor, cache } = options;
+    const { secret, checkHash, grains: kept } = options;
     this.#matcher = new ContentMatcher({ kernels: Kernels.load(), secret, checkHash });
-    this.#refiner = new Refiner(new GrainKernels(factor), cache);
+    this.#refiner = new Refiner(new GrainKernels(kept.factor), kept.cache);
   }
 
   begin({ basis, expected }: ReadRequest): void {
@@ -195,7 +200,7 @@ const opened = (): Reader => {
 };
 
 const methods = {
-  begin(options: { root: string; secret: Uint8Array; checkSecret: Uint8Array }): void {
+  begin(options: ReaderOptions): void {
     reader?.close();
     reader = new Reader(options);
   },
@@ -210,6 +215,8 @@ const methods = {
   part: (spare: ArrayBuffer | undefined): Moved<PackedContent & { last: boolean }> =>
     opened().part(spare),
   abandon: (_: undefined): void => opened().close(),
+  /** Keeps for the next life what spares bytes. */
+  save: (_: undefined): void => grains?.save(),
 };
 export type ReadMethods = typeof methods;
 

@@ -158,7 +158,8 @@ export class Sender {
   /** Ends the workers. False when one hangs in the file system and could not be ended. */
   async close(): Promise<boolean> {
     // A scanner that hangs cannot close its store: LMDB needs no closing to be whole.
-    await Promise.race([this.#scanner.call('close', undefined).catch(() => {}), delay(500)]);
+    const closed = [this.#scanner.call('close', undefined), this.#reader.call('save', undefined)];
+    await Promise.race([Promise.allSettled(closed), delay(500)]);
     const ended = await Promise.all([this.#scanner.close(), this.#reader.close()]);
     return ended.every(Boolean);
   }
@@ -240,6 +241,7 @@ export class Sender {
     this.#events.put({ kind: 'connected', peer: connection.peer });
     await this.#reader.call('begin', {
       root: fromUserPath(this.#options.source),
+      folder: this.#options.stateFolder,
       secret: new Uint8Array(welcome.secret),
       checkSecret: this.#checkSecret,
     });

@@ -170,6 +170,37 @@ t.test('the cache forgets the oldest and stays within its bound', async t => {
   t.ok(tiny.length < (2 * 1024 * 1024) / 128, `${tiny.length}: the index counts`);
 });
 
+t.test('grains come back in their order from what was packed', async t => {
+  const cache = new GrainCache(2 * 1024 * 1024);
+  const idOf = (i: number) => Buffer.alloc(16, String(i).padStart(16));
+  for (let i = 0; i < 700; i++) cache.put(idOf(i), { size: 64, hashes: noise(i, 4 * (i % 900)) });
+  const again = new GrainCache(2 * 1024 * 1024);
+  for (const part of cache.pack()) again.restore(part);
+  const wrong = Array.from({ length: 700 }, (_, i) => i).filter(i => {
+    const [one, other] = [cache.get(idOf(i)), again.get(idOf(i))];
+    return one && !other?.hashes.equals(one.hashes);
+  });
+  t.strictSame(wrong, []);
+  t.equal(again.byteCount, cache.byteCount);
+  const torn = new GrainCache(0);
+  for (const part of cache.pack()) torn.restore(part.subarray(0, part.length - 1));
+  torn.restore(Buffer.alloc(1000));
+  t.ok(torn.byteCount > 0 && torn.byteCount < cache.byteCount);
+});
+
+t.test('content that is all new is not looked through to its end', async t => {
+  const old = noise(12, 6_000_000);
+  const cache = new GrainCache(1024 * 1024);
+  const basis = read(old, { cache });
+  // The end of the old version, in the middle of blocks: found in a small file.
+  const tail = old.subarray(3_000_100, 3_004_000);
+  const short = Buffer.concat([noise(13, 10_000), tail]);
+  t.ok(read(short, { cache, basis }).pieces.some(piece => piece.kind === 'new' && piece.patch));
+  const long = Buffer.concat([noise(14, 5_000_000), tail]);
+  const { pieces } = read(long, { cache, basis });
+  t.notOk(pieces.some(piece => piece.kind === 'new' && piece.patch));
+});
+
 t.test('grains that are the same by chance give another block, never a longer one', async t => {
   // With this factor the upper half of every hash is 0.
   const blind = new GrainKernels(1n);

@@ -1,7 +1,7 @@
 // A file that was read in this life of the sender and is edited costs about its edit.
 import fs from 'node:fs';
 import { join } from 'node:path';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import type { SenderEvent } from '../../src/sender/events.ts';
 import { Sender } from '../../src/sender/sender.ts';
 import type { Operation, Piece } from '../../src/wire/messages.ts';
@@ -14,14 +14,14 @@ type Commit = Extract<SenderEvent, { kind: 'commit' }>;
 
 /** Pushes while `story` goes on: a step ends when its file is in a commit and not refused. */
 async function live(
-  t: Test,
+  folder: string,
   receiver: FakeReceiver,
   story: (source: string) => Iterable<void>,
 ): Promise<Commit[]> {
   const stop = new AbortController();
   const options = { connect: connectTo(receiver), once: false, signal: stop.signal };
-  const changed = optionsFor(makeDiskFolder(t), options);
-  fs.mkdirSync(changed.source);
+  const changed = optionsFor(folder, options);
+  fs.mkdirSync(changed.source, { recursive: true });
   const steps = story(changed.source)[Symbol.iterator]();
   steps.next();
   const sender = await Sender.open(changed);
@@ -50,7 +50,7 @@ t.test('edits of small files are patches, and are bytes once a patch was refused
     return isRefusing && kinds.includes('patch') ? 'base' : undefined;
   };
   const content = noise(1, 6000);
-  const commits = await live(t, receiver, function* (source) {
+  const commits = await live(makeDiskFolder(t), receiver, function* (source) {
     const path = join(source, 'a');
     fs.writeFileSync(path, content);
     yield;
@@ -69,4 +69,30 @@ t.test('edits of small files are patches, and are bytes once a patch was refused
     commits.map(commit => commit.resent),
     [0, 0, 1, 0],
   );
+});
+
+t.test('what was read in one life is patched in the next', async t => {
+  const receiver = new FakeReceiver();
+  const folder = makeDiskFolder(t);
+  const content = noise(2, 6000);
+  const save = (source: string): void => fs.writeFileSync(join(source, 'a'), content);
+  await live(folder, receiver, function* (source) {
+    save(source);
+    yield;
+  });
+  const sent: Piece['kind'][] = [];
+  receiver.refuse = operation => {
+    sent.push(...kindsOf(operation));
+    return undefined;
+  };
+  const edit = function* (source: string): Generator<void> {
+    content.write('edit', 3000 + sent.length * 1000);
+    save(source);
+    yield;
+  };
+  await live(folder, receiver, edit);
+  t.strictSame(sent, ['patch']);
+  fs.truncateSync(join(folder, 'state', 'grains'), 100);
+  await live(folder, receiver, edit);
+  t.strictSame(sent, ['patch', 'data'], 'lost grains cost bytes');
 });
