@@ -20,6 +20,7 @@ import {
   largeFileGroup,
   logsGroup,
   type Row,
+  sourcesGroup,
   sqliteGroup,
 } from '../support/delta-rows.ts';
 import { LiveSession, type Measured } from '../support/live-session.ts';
@@ -50,6 +51,7 @@ const groups: readonly Group[] = [
   duplicateGroup(Number(values.duplicate)),
   sqliteGroup(),
   logsGroup(),
+  sourcesGroup(1000),
 ];
 
 type Rival = Awaited<ReturnType<RsyncDaemon['measure']>> & { readonly bytes: number };
@@ -80,13 +82,15 @@ async function measureGroup(group: Group, rows: readonly Row[]): Promise<Result[
     const session = await LiveSession.open({
       ...{ folder: base, source, target, intervalMs, tls: values.tls },
       dropsKept: group.dropsKept === true,
+      pushArgs: group.compresses ? ['-z'] : [],
       profileFolder: values.profile,
     });
     try {
-      await daemon.copy(source, rsyncFlags);
+      const flags = group.compresses ? [...rsyncFlags, '-z'] : rsyncFlags;
+      await daemon.copy(source, flags);
       const results: Result[] = [];
       for (const row of rows)
-        results.push(await measureRow(row, { source, session, daemon, relay }));
+        results.push(await measureRow(row, { source, session, daemon, relay, flags }));
       return results;
     } finally {
       await session.close();
@@ -100,9 +104,15 @@ async function measureGroup(group: Group, rows: readonly Row[]): Promise<Result[
 
 async function measureRow(
   row: Row,
-  at: { source: string; session: LiveSession; daemon: RsyncDaemon; relay: Relay },
+  at: {
+    readonly source: string;
+    readonly session: LiveSession;
+    readonly daemon: RsyncDaemon;
+    readonly relay: Relay;
+    readonly flags: readonly string[];
+  },
 ): Promise<Result> {
-  const { source, session, daemon, relay } = at;
+  const { source, session, daemon, relay, flags } = at;
   const replica: Measured[] = [];
   const rsync: Rival[] = [];
   for (let run = 0; run <= Number(values.runs); run++) {
@@ -110,7 +120,7 @@ async function measureRow(
     const before = relay.bytesUp + relay.bytesDown;
     const isFirst = run === 0;
     const via = isFirst ? { viaPort: relay.port } : {};
-    const one = await daemon.measure(source, { flags: rsyncFlags, ...via });
+    const one = await daemon.measure(source, { flags, ...via });
     const bytes = isFirst ? relay.bytesUp + relay.bytesDown - before : (rsync[0]?.bytes ?? 0);
     // The first run gives rsync its bytes, and warms both up.
     if (isFirst) rsync.push({ ...one, bytes });
@@ -121,7 +131,7 @@ async function measureRow(
     if (row.undo === undefined) continue;
     const { undo } = row;
     await session.measure(() => undo(source));
-    await daemon.copy(source, rsyncFlags);
+    await daemon.copy(source, flags);
   }
   const result = { row: row.name, bars: row.bars, replica, rsync: rsync.slice(1) };
   console.error(`${row.name}: ${replica.map(one => one.seconds.toFixed(3)).join(' ')} s`);

@@ -28,6 +28,8 @@ export interface Group {
   readonly make: (source: string) => string | undefined;
   /** There is no room in memory for what is replaced: rows must not come back to old content. */
   readonly dropsKept?: boolean;
+  /** Both compress. */
+  readonly compresses?: boolean;
   readonly rows: readonly Row[];
 }
 
@@ -68,6 +70,14 @@ export function largeFileGroup(size: number): Group {
     },
     rows: [
       {
+        name: 'one byte in place',
+        bars: { bytes: 1000 },
+        change: (source, run) =>
+          edit(source, (fd, random) =>
+            fs.writeSync(fd, randomBytes(random, 1), 0, 1, spread(0, 1, run)),
+          ),
+      },
+      {
         name: 'ten one-byte edits in place',
         bars: { bytesRatio: 0.35, secondsRatio: 0.5 },
         change: (source, run) =>
@@ -80,7 +90,7 @@ export function largeFileGroup(size: number): Group {
       },
       {
         name: 'insert 100 B in the middle',
-        bars: { bytesRatio: 0.12, secondsRatio: 0.5 },
+        bars: { bytes: 1200, bytesRatio: 0.12, secondsRatio: 0.5 },
         change: (source, run) =>
           edit(source, (fd, random) =>
             insert(fd, size / 2 + run * mebibyte, randomBytes(random, 100)),
@@ -96,12 +106,23 @@ export function largeFileGroup(size: number): Group {
       },
       {
         name: '1,000 random 4 KiB pages',
-        bars: { bytesRatio: 0.8, secondsRatio: 0.7 },
+        bars: { bytes: 1.15 * 1000 * 4096, bytesRatio: 0.8, secondsRatio: 0.7 },
         change: (source, run) =>
           edit(source, (fd, random) => {
             for (let i = 0; i < 1000; i++) {
               const page = Math.floor(spread(i, 1000, run) / 4096);
               fs.writeSync(fd, randomBytes(random, 4096), 0, 4096, page * 4096);
+            }
+          }),
+      },
+      {
+        name: '1% in scattered edits of 100 B',
+        bars: { bytesRatio: 0.05 },
+        change: source =>
+          edit(source, (fd, random) => {
+            for (let i = 0; i < size / 10_000; i++) {
+              const at = randomInteger(random, size - 100);
+              fs.writeSync(fd, randomBytes(random, 100), 0, 100, at);
             }
           }),
       },
@@ -176,6 +197,43 @@ export function duplicateGroup(count: number): Group {
         undo: source => {
           fs.rmSync(join(source, 'copy'), { recursive: true });
           age(source);
+        },
+      },
+    ],
+  };
+}
+
+export function sourcesGroup(count: number): Group {
+  const pathOf = (source: string, i: number) => join(source, `file${i}.js`);
+  const lineOf = (random: () => number): string => {
+    const [value, argument] = [randomInteger(random, 1000), randomInteger(random, 1e6)];
+    return `  const value${value} = await compute(${argument}, options); // see value${argument % 89}`;
+  };
+  return {
+    name: `${count} source files`,
+    compresses: true,
+    make: source => {
+      const random = seededRandom(5);
+      for (let i = 0; i < count; i++) {
+        const lines = Array.from({ length: 50 + randomInteger(random, 200) }, () => lineOf(random));
+        fs.writeFileSync(pathOf(source, i), lines.join('\n'));
+        age(pathOf(source, i));
+      }
+      age(source);
+      return undefined;
+    },
+    rows: [
+      {
+        name: `a line in each of ${count} source files`,
+        bars: { bytesRatio: 0.3 },
+        change: (source, run) => {
+          const random = seededRandom(1000 + run);
+          for (let i = 0; i < count; i++) {
+            const lines = fs.readFileSync(pathOf(source, i), 'latin1').split('\n');
+            lines[randomInteger(random, lines.length)] = lineOf(random);
+            fs.writeFileSync(pathOf(source, i), lines.join('\n'));
+            age(pathOf(source, i));
+          }
         },
       },
     ],

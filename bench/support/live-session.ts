@@ -17,6 +17,7 @@ export interface SessionOptions {
   readonly target: string;
   readonly intervalMs: number;
   readonly tls: boolean;
+  readonly pushArgs?: readonly string[];
   /** Removes kept content after each change. */
   readonly dropsKept: boolean;
   /** Where both processes leave CPU profiles of all their threads when they end. */
@@ -76,6 +77,7 @@ export class LiveSession {
       '--interval',
       String(intervalMs),
       ...plain,
+      ...(options.pushArgs ?? []),
     ];
     if (options.tls) args.push('--key-file', join(home.folder, 'config/replica/receiver.key'));
     const push = home.run(args, nodeArgs);
