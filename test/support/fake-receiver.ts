@@ -93,8 +93,7 @@ export class FakeReceiver {
         break;
       }
       case MessageType.StageOpen: {
-        const base = this.files.get(message.id);
-        if (message.baseVersion > 0) assert.equal(base?.version, message.baseVersion);
+        const base = this.#base(message.id, message.baseVersion);
         this.#stages.set(message.stage, { base, blocks: [] });
         break;
       }
@@ -181,7 +180,6 @@ export class FakeReceiver {
 
   #store(operation: Extract<Operation, { kind: 'file' }>): void {
     const { content, entry } = operation;
-    const base = this.files.get(entry.id);
     let blocks: readonly Buffer[];
     if (content.kind === 'stage') {
       const stage = this.#stages.get(content.stage);
@@ -189,7 +187,7 @@ export class FakeReceiver {
       this.#stages.delete(content.stage);
       blocks = stage.blocks;
     } else {
-      if (content.baseVersion > 0) assert.equal(base?.version, content.baseVersion);
+      const base = this.#base(entry.id, content.baseVersion);
       blocks = content.pieces.flatMap(piece => this.#build(piece, base));
     }
     assert.equal(
@@ -198,6 +196,14 @@ export class FakeReceiver {
       'size of a file',
     );
     this.files.set(entry.id, { version: entry.version, blocks });
+  }
+
+  /** What pieces may copy from: only what the sender said. */
+  #base(id: NodeId, version: number): Version | undefined {
+    if (version === 0) return undefined;
+    const base = this.files.get(id);
+    assert.equal(base?.version, version);
+    return base;
   }
 
   #build(piece: Piece, base: Version | undefined): readonly Buffer[] {
