@@ -4,8 +4,6 @@ import fs from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { LivePair } from '../support/live-pair.ts';
-import { waitUntil } from '../support/programs.ts';
-import { compareTrees } from '../support/tree.ts';
 
 /** A pair in sync with files of known content. */
 async function open(t: Test, args: readonly string[] = []): Promise<LivePair> {
@@ -54,9 +52,7 @@ function touchSource({ source }: LivePair): void {
 const meddled = ['a of someone', 'inside, of someone', 'dir/d of the source and of someone'];
 
 async function rightAgain(t: Test, pair: LivePair, keeps: readonly string[]): Promise<void> {
-  const isEqual = () => compareTrees(pair.source, pair.target).length === 0;
-  await waitUntil(isEqual, 'equal trees', 15_000).catch(() => {});
-  t.strictSame(compareTrees(pair.source, pair.target), [], 'the source wins');
+  await pair.equal(30_000); // The source wins.
   const kept = keptContents(pair);
   for (const content of keeps) t.ok(kept.includes(content), `kept: ${content}`);
   const lines = pair.receive?.lines.filter(line => /"msg":"drift"/.test(line)) ?? [];

@@ -5,8 +5,9 @@ import fs from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { forkModule } from '../support/folders.ts';
-import { Home, type Program, waitUntil } from '../support/programs.ts';
-import { compareReadTrees, compareTrees, readTree } from '../support/tree.ts';
+import { untilEqual } from '../support/live-pair.ts';
+import { Home, type Program } from '../support/programs.ts';
+import { compareReadTrees, readTree } from '../support/tree.ts';
 
 interface Scene {
   readonly source: string;
@@ -60,19 +61,13 @@ function change(source: string, i: number): void {
   fs.renameSync(join(dir, 'moved'), join(dir, 'sub'));
 }
 
-async function untilEqual({ source, target, push }: Scene): Promise<string[]> {
+/** Resolves once the trees are equal; throws with the differences. */
+async function settle({ source, target, push }: Scene): Promise<void> {
   // The receiver's own look at what nobody changes since comes later than this test waits.
   fs.writeFileSync(join(source, 'last'), 'last');
   fs.writeFileSync(join(source, 'dir/last'), 'last');
   fs.utimesSync(source, 1e9, 1e9);
-  try {
-    await waitUntil(() => compareTrees(source, target).length === 0, 'equal trees', 20_000);
-  } catch {
-    // The differences say more.
-  }
-  const differences = compareTrees(source, target);
-  if (differences.length > 0) differences.push(...push.lines.slice(-5));
-  return differences;
+  await untilEqual(source, target, 30_000, () => push.lines.slice(-5));
 }
 
 t.test('a directory that became a link is not followed', async t => {
@@ -82,7 +77,7 @@ t.test('a directory that became a link is not followed', async t => {
   fs.renameSync(join(target, 'dir'), join(target, '../stolen'));
   fs.symlinkSync(outside, join(target, 'dir'));
   change(source, 1);
-  t.strictSame(await untilEqual(scene), [], 'the trees are equal again');
+  await settle(scene);
   t.strictSame(compareReadTrees(before, readTree(outside)), [], 'nothing happened outside');
   await receive.line(/"msg":"drift"/);
   t.ok(fs.lstatSync(join(target, 'dir')).isDirectory(), 'the directory is one again');
@@ -98,7 +93,7 @@ t.test('a file that became a link is replaced, not written through', async t => 
   }
   for (const name of names) fs.appendFileSync(join(source, 'dir', name), ' and more');
   fs.chmodSync(join(source, 'dir/a'), 0o666);
-  t.strictSame(await untilEqual(scene), [], 'the trees are equal again');
+  await settle(scene);
   t.strictSame(compareReadTrees(before, readTree(outside)), [], 'nothing happened outside');
 });
 
@@ -120,6 +115,6 @@ t.test('a tight race of swaps leads nowhere', async t => {
   t.comment(`${swaps} swaps`);
   t.ok(swaps > 100, 'there was a race');
   t.strictSame(compareReadTrees(before, readTree(outside)), [], 'nothing happened outside');
-  t.strictSame(await untilEqual(scene), [], 'the trees are equal again');
+  await settle(scene);
   t.strictSame(compareReadTrees(before, readTree(outside)), [], 'nor afterwards');
 });
