@@ -1,7 +1,16 @@
 // What in a receiver's closed state leads nowhere: entries of the index, records of files.
+import fs from 'node:fs';
 import { join } from 'node:path';
+import { rootId } from '../../src/snapshot/entry.ts';
 import { decodeEntry } from '../../src/snapshot/entry-codec.ts';
-import { decodeFileKey, decodeHints, decodeKept } from '../../src/store/receiver-records.ts';
+import {
+  decodeFileKey,
+  decodeHints,
+  decodeKept,
+  type FileRecord,
+  sameLocalStamp,
+  stampOf,
+} from '../../src/store/receiver-records.ts';
 import { ReplicaStore } from '../../src/store/replica-store.ts';
 
 export interface IndexAudit {
@@ -15,7 +24,8 @@ export async function auditIndex(root: string): Promise<IndexAudit> {
   const store = await ReplicaStore.open({ folder, durable: false });
   if (!store) throw new Error(`no state in ${folder}`);
   try {
-    return audit(store);
+    const found = audit(store);
+    return { ...found, faults: [...found.faults, ...stampFaults(store, root)] };
   } finally {
     await store.close();
   }
@@ -57,4 +67,37 @@ function audit(store: ReplicaStore): IndexAudit {
     }
   }
   return { files: fileCount, blocks: blockCount, faults };
+}
+
+/** Files of the tree whose stamp is not what was recorded: they would be taken for drift. */
+function stampFaults(store: ReplicaStore, root: string): string[] {
+  const faults: string[] = [];
+  for (const key of store.database.tables.files.getKeys({})) {
+    const { id, version } = decodeFileKey(key);
+    const record = store.file(id, version);
+    if (!record) continue;
+    for (const place of record.places) {
+      const path = pathOf(store, root, place);
+      const now = path && fs.lstatSync(path, { bigint: true, throwIfNoEntry: false });
+      if (!now || sameLocalStamp(stampOf(now), record.stamp)) continue;
+      faults.push(`file ${id} version ${version} has another stamp at ${path}`);
+    }
+  }
+  return faults;
+}
+
+/** undefined: in kept content. */
+function pathOf(
+  store: ReplicaStore,
+  root: string,
+  { parent, name }: FileRecord['places'][number],
+): Buffer | undefined {
+  const names: string[] = [name];
+  for (let id = parent; id !== rootId; ) {
+    const directory = id === 0 ? undefined : store.directory(id);
+    if (!directory) return undefined;
+    names.unshift(directory.name);
+    id = directory.parent;
+  }
+  return Buffer.concat([Buffer.from(`${root}/`), Buffer.from(names.join('/'), 'latin1')]);
 }
