@@ -184,8 +184,11 @@ t.test('what was packed before the peer ended is handed out', async t => {
   const { sender, receiver } = await openPair(undefined, undefined, compression);
   const text = stageData(Buffer.alloc(60_000, 'text '));
   for (let i = 0; i < 5; i++) await sender.connection.send(text);
-  await sender.connection.close();
+  // The sender waits for the end of the other side, but not for ever.
+  const closed = sender.connection.close();
   const { received, error } = await drain(receiver.messages);
   t.equal(error, undefined);
   t.equal(received.length, 5);
+  await receiver.connection.close();
+  await closed;
 });
