@@ -22,6 +22,7 @@ export interface BuildOptions {
   readonly name: Name;
   readonly place: StagedPlace;
   readonly id: NodeId;
+  readonly mode: number; // While it is made; the final one saves a call.
   readonly sizeMax: number;
   readonly secret: Buffer;
   readonly finder: BlockFinder;
@@ -64,7 +65,8 @@ export class Build {
     this.id = options.id;
     this.#name = options.name;
     this.#place = options.place;
-    this.#file = StagedFile.create(options.place.directory, options.place.name);
+    const { directory, name } = options.place;
+    this.#file = StagedFile.create(directory, name, options.mode);
     if (options.isListed) this.#list = options.unfinished.begin(options.name);
   }
 

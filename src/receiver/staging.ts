@@ -74,7 +74,7 @@ export class Staging {
     options: { readonly done: Promise<void>; readonly within: StagedPlace | undefined },
   ): Promise<Staged> {
     const { done, within } = options;
-    const build = this.#create(entry.id, entry.size, { within });
+    const build = this.#create(entry.id, entry.size, { within, mode: this.#modeOf(entry) });
     try {
       if (content.baseVersion > 0) await build.openBase(content.baseVersion);
       await this.#add(build, content.pieces);
@@ -189,14 +189,19 @@ export class Staging {
   #create(
     id: NodeId,
     sizeMax: number,
-    { within, isListed = false }: { within?: StagedPlace | undefined; isListed?: boolean },
+    options: { within?: StagedPlace | undefined; isListed?: boolean; mode?: number },
   ): Build {
+    const { within, isListed = false, mode = 0o600 } = options;
     const { folders, store, unfinished } = this.#options;
     const name = this.#newName();
     const place = within ?? { directory: folders.staging, name };
     const finder = this.#finder;
     const { secret } = store;
-    return new Build({ name, place, id, sizeMax, secret, finder, unfinished, isListed });
+    return new Build({ name, place, mode, id, sizeMax, secret, finder, unfinished, isListed });
+  }
+
+  #modeOf({ mode }: Entry): number {
+    return mode & (this.#options.specialBits ? 0o7777 : 0o777);
   }
 
   #newName(): Name {
@@ -227,9 +232,7 @@ export class Staging {
       const text = `content of ${build.size} bytes for a file of ${entry.size}`;
       throw new ReplicaError('ERR_PROTOCOL', text);
     }
-    const bits = this.#options.specialBits ? 0o7777 : 0o777;
-    const { mode, mtimeNs } = entry;
-    const { stats, list } = build.finish({ mode: mode & bits, mtimeNs });
+    const { stats, list } = build.finish({ mode: this.#modeOf(entry), mtimeNs: entry.mtimeNs });
     const { name, place, file, fresh, keys } = build;
     const content: StagedContent = {
       name,

@@ -31,9 +31,9 @@ export class StagedFile {
     this.#written = size;
   }
 
-  /** A new file, mode 0600 until `finish`; EEXIST if there is one. */
-  static create(directory: ConfinedDirectory, name: Name): StagedFile {
-    return new StagedFile(directory.createExclusive(name, 0o600), 0);
+  /** A new file of this mode, or what the umask leaves of it, until `finish`; EEXIST if there is one. */
+  static create(directory: ConfinedDirectory, name: Name, mode = 0o600): StagedFile {
+    return new StagedFile(directory.createExclusive(name, mode), 0);
   }
 
   /** Goes over a file that is there already from its start: bytes are kept, written or cut off. */
@@ -114,9 +114,13 @@ export class StagedFile {
   finish(options: { readonly mode: number; readonly mtimeNs: bigint }): fs.BigIntStats {
     assert(!this.#closed);
     if (this.#size > this.#written) fs.ftruncateSync(this.#fd, this.#size);
-    fs.fchmodSync(this.#fd, options.mode & permissionBits);
     fs.futimesSync(this.#fd, Date.now() / 1000, fileTime(options.mtimeNs));
-    const stat = fs.fstatSync(this.#fd, { bigint: true });
+    let stat = fs.fstatSync(this.#fd, { bigint: true });
+    const mode = options.mode & permissionBits;
+    if (Number(stat.mode & BigInt(permissionBits)) !== mode) {
+      fs.fchmodSync(this.#fd, mode);
+      stat = fs.fstatSync(this.#fd, { bigint: true });
+    }
     assert.equal(stat.size, BigInt(this.#size));
     return stat;
   }
