@@ -10,6 +10,7 @@ import { fileSizeMax, linkTargetSizeMax } from '../limits.ts';
 import { type Entry, type EntryKind, type NodeId, nodeIdMax, rootId } from './entry.ts';
 import { FieldReader } from './field-reader.ts';
 import { isName, type Name, nameSizeMax } from './name.ts';
+import { writeInt64 } from './wide-integers.ts';
 
 const kindCodes = { file: 1, directory: 2, link: 3 } as const;
 const kinds: readonly (EntryKind | undefined)[] = [undefined, 'file', 'directory', 'link'];
@@ -33,16 +34,16 @@ export function encodedEntrySize(name: Name | '', entry: Entry): number {
 /** Writes an entry at `offset`; returns the offset behind it. Asserts what decodeEntry checks. */
 export function writeEntry(bytes: Buffer, offset: number, name: Name | '', entry: Entry): number {
   const fault = entryFault(name, entry);
-  assert.equal(fault, undefined, `entry ${fault}`);
+  if (fault !== undefined) assert.fail(`entry ${fault}`);
   assert(name === '' || isName(name), 'name of an entry');
   bytes[offset] = kindCodes[entry.kind];
   bytes.writeUInt16BE(entry.mode, offset + 1);
   bytes.writeUIntBE(entry.id, offset + 3, 6);
   writeSize(bytes, offset + 9, entry.size);
-  bytes.writeBigInt64BE(entry.mtimeNs, offset + 17);
-  bytes.writeBigInt64BE(entry.stamp.ctimeNs, offset + 25);
-  bytes.writeBigUInt64BE(entry.stamp.ino, offset + 33);
-  bytes.writeBigInt64BE(entry.stamp.birthtimeNs, offset + 41);
+  writeInt64(bytes, offset + 17, entry.mtimeNs);
+  writeInt64(bytes, offset + 25, entry.stamp.ctimeNs);
+  writeInt64(bytes, offset + 33, entry.stamp.ino);
+  writeInt64(bytes, offset + 41, entry.stamp.birthtimeNs);
   bytes.writeUInt32BE(entry.version, offset + 49);
   bytes[offset + 53] = name.length;
   bytes.write(name, offset + 54, name.length, 'latin1');

@@ -3,6 +3,7 @@
 // can do nothing else than return a value or throw that.
 import { ReplicaError } from '../errors.ts';
 import { fileSizeMax } from '../limits.ts';
+import { readInt64, readUint64 } from './wide-integers.ts';
 
 export class FieldReader {
   readonly #bytes: Buffer;
@@ -52,11 +53,11 @@ export class FieldReader {
   }
 
   u64(field: string): bigint {
-    return this.#bytes.readBigUInt64BE(this.#take(field, 8));
+    return readUint64(this.#bytes, this.#take(field, 8));
   }
 
   i64(field: string): bigint {
-    return this.#bytes.readBigInt64BE(this.#take(field, 8));
+    return readInt64(this.#bytes, this.#take(field, 8));
   }
 
   /** A byte that is 0 or 1. */

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import type { Entry } from './entry.ts';
 import { writeEntry, writeSize } from './entry-codec.ts';
 import type { Name } from './name.ts';
+import { writeInt64 } from './wide-integers.ts';
 
 export class FieldWriter {
   readonly #bytes: Buffer;
@@ -40,8 +41,10 @@ export class FieldWriter {
     this.#offset += 8;
   }
 
+  /** Modulo 2^64: an i64 as well. */
   u64(value: bigint): void {
-    this.#offset = this.#bytes.writeBigUInt64BE(value, this.#offset);
+    writeInt64(this.#bytes, this.#offset, value);
+    this.#offset += 8;
   }
 
   flag(value: boolean): void {

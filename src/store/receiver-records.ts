@@ -18,6 +18,7 @@ import { BlockList } from '../blocks/block-list.ts';
 import type { EntryKind, NodeId } from '../snapshot/entry.ts';
 import { writeSize } from '../snapshot/entry-codec.ts';
 import type { Name } from '../snapshot/name.ts';
+import { writeInt64 } from '../snapshot/wide-integers.ts';
 
 /** The folder of kept content, as a parent. Not a node of the tree. */
 export const keptParent = 0;
@@ -152,10 +153,10 @@ export function encodeFile(record: FileRecord): Buffer {
   for (const place of record.places) size += 7 + place.name.length;
   const bytes = Buffer.allocUnsafe(size);
   bytes.writeUInt32BE(record.links, 0);
-  bytes.writeBigUInt64BE(record.stamp.ino, 4);
-  bytes.writeBigUInt64BE(record.stamp.size, 12);
-  bytes.writeBigInt64BE(record.stamp.mtimeNs, 20);
-  bytes.writeBigInt64BE(record.stamp.ctimeNs, 28);
+  writeInt64(bytes, 4, record.stamp.ino);
+  writeInt64(bytes, 12, record.stamp.size);
+  writeInt64(bytes, 20, record.stamp.mtimeNs);
+  writeInt64(bytes, 28, record.stamp.ctimeNs);
   bytes[36] = record.places.length;
   let at = 37;
   for (const { parent, name } of record.places) {

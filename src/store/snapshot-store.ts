@@ -13,6 +13,7 @@ import { ReplicaError } from '../errors.ts';
 import { type NodeId, rootId } from '../snapshot/entry.ts';
 import { hasMore, type Known, packPage, pageEntriesMax, unpackPage } from '../snapshot/listing.ts';
 import type { Name } from '../snapshot/name.ts';
+import { writeInt64 } from '../snapshot/wide-integers.ts';
 import { StateDatabase, type Table } from './database.ts';
 
 export const snapshotSchema = 1;
@@ -302,8 +303,8 @@ function pageKey(directory: number, name: string): Buffer {
 
 function inodeKey(ino: bigint, birthtimeNs: bigint): Buffer {
   const key = Buffer.allocUnsafe(16);
-  key.writeBigUInt64BE(ino, 0);
-  key.writeBigInt64BE(birthtimeNs, 8);
+  writeInt64(key, 0, ino);
+  writeInt64(key, 8, birthtimeNs);
   return key;
 }
 
