@@ -308,7 +308,7 @@ export class Comparison {
     const { parent, name, entry } = checked;
     try {
       const path = below(folder.path, name);
-      const file = SourceFile.open(this.#options.root, path, seen);
+      const file = SourceFile.openIfAsExpected(this.#options.root, path, seen);
       const isTheirs = false;
       if (!file) {
         this.#differ(folder, name, entry, { kind: 'file', reason: 'changing', isTheirs });

@@ -13,16 +13,16 @@ import { blockIdSize } from '../limits.ts';
 const pieceSize = 13 + blockIdSize;
 const listedSize = 2 + blockIdSize;
 const kinds = ['copy', 'new', 'zero'] as const;
+/** u8 status | u32 pieces | u32 blocks | f64 readMs. An array of objects is slow to cross threads. */
+const headSize = 17;
+const statuses = ['read', 'unstable', 'vanished', 'unreadable'] as const;
 
-export type ReadStatus =
-  /** Content was read and the file was the scanned one before and after. */
-  | 'read'
-  /** It is another file by now, or it changed while it was read. */
-  | 'unstable'
-  /** It is not there. */
-  | 'vanished'
-  /** The system refused; `code` says how. */
-  | 'unreadable';
+/**
+ * read: content was read and the file was the scanned one before and after. unstable: it is another
+ * file by now, or it changed while it was read. vanished: it is not there. unreadable: the system
+ * refused; `code` says how.
+ */
+export type ReadStatus = (typeof statuses)[number];
 
 export interface FileHead {
   readonly status: ReadStatus;
@@ -35,7 +35,9 @@ export interface FileHead {
 
 /** Several files' content, or part of one large file's. */
 export interface PackedContent {
-  readonly files: readonly FileHead[];
+  readonly heads: Uint8Array<ArrayBuffer>;
+  /** Of the files that could not be read, in order. */
+  readonly codes: readonly string[];
   readonly pieces: Uint8Array;
   readonly data: Uint8Array<ArrayBuffer>;
   readonly lists: Uint8Array;
@@ -103,7 +105,8 @@ export class ContentPacker {
   readonly #data: Pool;
   readonly #lists = new Pool(16 * 1024);
   readonly #checks = new Pool(16 * 1024);
-  readonly #files: FileHead[] = [];
+  readonly #heads = new Pool(4 * 1024);
+  readonly #codes: string[] = [];
   #pieceCount = 0;
   #mark = { pieces: 0, data: 0 };
 
@@ -156,13 +159,12 @@ export class ContentPacker {
       this.#lists.extend(blocks.list.packed.length).set(blocks.list.packed);
       this.#checks.extend(blocks.checks.length).set(blocks.checks);
     }
-    this.#files.push({
-      status: head.status,
-      code: head.code ?? '',
-      pieceCount: this.#pieceCount,
-      blockCount: head.status === 'read' ? (blocks?.list.count ?? 0) : 0,
-      readMs: head.readMs,
-    });
+    const at = this.#heads.extend(headSize);
+    at[0] = statuses.indexOf(head.status);
+    at.writeUInt32BE(this.#pieceCount, 1);
+    at.writeUInt32BE(head.status === 'read' ? (blocks?.list.count ?? 0) : 0, 5);
+    at.writeDoubleBE(head.readMs, 9);
+    if (head.status === 'unreadable') this.#codes.push(head.code ?? '');
     this.#pieceCount = 0;
     this.#mark = { pieces: this.#pieces.size, data: this.#data.size };
   }
@@ -172,8 +174,10 @@ export class ContentPacker {
     const data = this.#data.take();
     const lists = this.#lists.take();
     const checks = this.#checks.take();
-    const content = { files: this.#files, pieces, data, lists, checks };
-    return { content, transfer: [pieces.buffer, data.buffer, lists.buffer, checks.buffer] };
+    const heads = this.#heads.take();
+    const content = { heads, codes: this.#codes, pieces, data, lists, checks };
+    const parts = [heads, pieces, data, lists, checks];
+    return { content, transfer: parts.map(part => part.buffer) };
   }
 }
 
@@ -185,7 +189,7 @@ export function* unpackContent(content: PackedContent): Generator<FileContent> {
   const checks = asBuffer(content.checks);
   let piecesAt = 0;
   let blocksAt = 0;
-  for (const head of content.files) {
+  for (const head of unpackHeads(content)) {
     const pieces: ReadPiece[] = [];
     for (let i = 0; i < head.pieceCount; i++, piecesAt += pieceSize) {
       pieces.push(readPiece(pieceBytes.subarray(piecesAt, piecesAt + pieceSize), data));
@@ -197,6 +201,21 @@ export function* unpackContent(content: PackedContent): Generator<FileContent> {
     };
     blocksAt = blocksEnd;
     yield { head, pieces, blocks };
+  }
+}
+
+function* unpackHeads({ heads, codes }: PackedContent): Generator<FileHead> {
+  const bytes = asBuffer(heads);
+  let unreadable = 0;
+  for (let at = 0; at < bytes.length; at += headSize) {
+    const status = statuses[bytes.readUInt8(at)] ?? 'unreadable';
+    yield {
+      status,
+      code: status === 'unreadable' ? (codes[unreadable++] ?? '') : '',
+      pieceCount: bytes.readUInt32BE(at + 1),
+      blockCount: bytes.readUInt32BE(at + 5),
+      readMs: bytes.readDoubleBE(at + 9),
+    };
   }
 }
 

@@ -25,6 +25,9 @@ const partReadSize = 32 * 1024 * 1024;
 /** What one step reads at most. */
 const matcherBufferSize = 1024 * 1024;
 
+/** A link took the name, a socket, a directory, a FIFO. */
+const notAFile: ReadonlySet<string> = new Set(['ELOOP', 'ENXIO', 'EISDIR', 'EAGAIN']);
+
 interface ReaderOptions {
   readonly root: string;
   /** Of the sender's state. */
@@ -68,14 +71,10 @@ class Reader {
     let file: SourceFile | undefined;
     try {
       file = SourceFile.open(this.#root, request.path, request.expected);
-      if (file === undefined) {
-        packer.end({ status: 'unstable', readMs }, undefined);
-        return;
-      }
       this.#pipe.begin(request);
       while (step(file, this.#pipe, packer));
       const { list, checks } = this.#pipe.finish(packer);
-      const status = file.isAsExpected() ? 'read' : 'unstable';
+      const status = file.isRead && file.isAsExpected() ? 'read' : 'unstable';
       packer.end({ status, readMs }, { list, checks });
     } catch (error) {
       packer.end({ ...failure(error), readMs }, undefined);
@@ -89,7 +88,7 @@ class Reader {
     this.close();
     this.#readMs = clockMs();
     try {
-      this.#file = SourceFile.open(this.#root, request.path, request.expected);
+      this.#file = SourceFile.openIfAsExpected(this.#root, request.path, request.expected);
     } catch (error) {
       return failure(error);
     }
@@ -116,7 +115,7 @@ class Reader {
         if (step(file, this.#largePipe, packer)) continue;
         const { list, checks } = this.#largePipe.finish(packer);
         last = true;
-        const status = file.isAsExpected() ? 'read' : 'unstable';
+        const status = file.isRead && file.isAsExpected() ? 'read' : 'unstable';
         packer.end({ ...head, status }, { list, checks });
         break;
       }
@@ -142,10 +141,11 @@ class Reader {
 
 /** Reads one buffer; false at the end of the file. */
 function step(file: SourceFile, pipe: Pipe, packer: ContentPacker): boolean {
+  if (file.isRead) return false;
   const buffer = pipe.buffer();
   const count = file.read(buffer);
   if (count > 0) pipe.advance(count, packer);
-  return count === buffer.length;
+  return count === buffer.length && !file.isRead;
 }
 
 /** Where a file's bytes go through: matched by blocks, then within them. */
@@ -187,9 +187,7 @@ class Pipe {
 function failure(error: unknown): { status: ReadStatus; code: string } {
   const code = systemCode(error);
   if (code === undefined || error instanceof ReplicaError) throw error;
-  // ELOOP: a link took the name. ENXIO: a socket did.
-  if (code === 'ELOOP' || code === 'ENXIO' || code === 'EISDIR')
-    return { status: 'unstable', code };
+  if (notAFile.has(code)) return { status: 'unstable', code };
   return { status: code === 'ENOENT' || code === 'ENOTDIR' ? 'vanished' : 'unreadable', code };
 }
 
