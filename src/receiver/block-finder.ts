@@ -1,6 +1,7 @@
 // Finds what a version under construction is made of: blocks and base versions, in content that was
 // staged a moment ago, in the tree, or in unfinished stages. Whatever the records say, a block counts by its hash.
 import fs from 'node:fs';
+import QuickLru from 'quick-lru';
 import { blockId } from '../blocks/block-id.ts';
 import type { BlockList } from '../blocks/block-list.ts';
 import { systemCode } from '../errors.ts';
@@ -50,17 +51,20 @@ export interface BlockFinderOptions {
   readonly unfinished: UnfinishedStages;
 }
 
+/** It holds up to twice as many. */
+const maxSize = pendingBlocksMax / 2;
+
 /** `pause` after each turn of the event loop, `clear` when nothing is to be found: BlockSource. */
 export class BlockFinder {
   readonly #store: ReplicaStore;
   readonly #unfinished: UnfinishedStages;
   readonly #source: BlockSource;
   /** By block id; promised: the sender was told to send it. */
-  readonly #blocks = new Map<string, StagedBlock | 'promised'>();
+  readonly #blocks = new QuickLru<string, StagedBlock | 'promised'>({ maxSize });
   /** By file id: the newest staged version. */
   readonly #newest = new Map<NodeId, StagedVersion>();
   /** Blocks that turned out not to be where records say. */
-  readonly #absent = new Set<string>();
+  readonly #absent = new QuickLru<string, true>({ maxSize });
   readonly #unsettled = new Map<StagedPlace, StagedVersion>();
 
   constructor(options: BlockFinderOptions) {
@@ -75,7 +79,7 @@ export class BlockFinder {
     if (this.#blocks.has(key)) return true;
     const isKnown = this.#store.hasBlock(id) || this.#unfinished.has(id);
     if (isKnown && !this.#absent.has(key)) return true;
-    this.#note(key, 'promised');
+    this.#blocks.set(key, 'promised');
     return false;
   }
 
@@ -104,7 +108,7 @@ export class BlockFinder {
     }
     // A file that was to bring it was given up, or is slow to come: the next to need it sends it.
     if (staged === 'promised') this.#blocks.delete(keyOf(id));
-    addBounded(this.#absent, keyOf(id));
+    this.#absent.set(keyOf(id), true);
     return undefined;
   }
 
@@ -127,7 +131,7 @@ export class BlockFinder {
   addBlock(id: Buffer, block: StagedBlock): string {
     const key = keyOf(id);
     this.#absent.delete(key);
-    this.#note(key, block);
+    this.#blocks.set(key, block);
     return key;
   }
 
@@ -146,7 +150,7 @@ export class BlockFinder {
   /** The blocks that came with the file are not there any more. */
   drop(place: StagedPlace, keys: readonly string[]): void {
     for (const key of keys) {
-      const block = this.#blocks.get(key);
+      const block = this.#blocks.peek(key);
       if (block !== 'promised' && block?.place === place) this.#blocks.delete(key);
     }
   }
@@ -171,15 +175,6 @@ export class BlockFinder {
     this.#source.close();
   }
 
-  #note(key: string, block: StagedBlock | 'promised'): void {
-    this.#blocks.set(key, block);
-    if (this.#blocks.size <= pendingBlocksMax) return;
-    for (const oldest of this.#blocks.keys()) {
-      this.#blocks.delete(oldest);
-      return;
-    }
-  }
-
   #readStaged(
     id: Buffer,
     size: number,
@@ -200,15 +195,6 @@ export class BlockFinder {
       if (systemCode(error) === undefined) throw error;
       return undefined;
     }
-  }
-}
-
-function addBounded(keys: Set<string>, key: string): void {
-  keys.add(key);
-  if (keys.size <= pendingBlocksMax) return;
-  for (const oldest of keys) {
-    keys.delete(oldest);
-    return;
   }
 }
 
