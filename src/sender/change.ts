@@ -63,8 +63,8 @@ export type Change =
 export interface Confirmation {
   readonly token: number;
   /** Of a file change: the version that was sent, or the one before when its content is the same. */
-  readonly version?: number;
-  readonly basis?: Basis;
+  readonly version?: number | undefined;
+  readonly basis?: Basis | undefined;
   /** The content was read at least `trustAfterMs` after the file was first seen like this. */
   readonly trusted?: boolean;
 }

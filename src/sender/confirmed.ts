@@ -309,7 +309,10 @@ export class ConfirmedLayer {
     }
     for (const [parent, names] of changes) {
       for (const [name, known] of names) {
-        if (known !== undefined) this.#place(parent, name, known.entry);
+        if (known === undefined) continue;
+        const mayBeLinked = known.entry.kind === 'file' && known.nlink !== 1;
+        if (mayBeLinked) this.#noteSplit(parent, name, known.entry);
+        this.#place(parent, name, known.entry);
       }
     }
     for (const known of displaced) if (!placed.has(known.entry.id)) this.#drop(known);
@@ -317,7 +320,6 @@ export class ConfirmedLayer {
 
   #place(parent: NodeId, name: Name, entry: Entry): void {
     const { ino, birthtimeNs } = entry.stamp;
-    if (entry.kind === 'file' && ino !== 0n) this.#noteSplit(parent, name, entry);
     if (entry.kind !== 'link' && ino !== 0n) {
       this.#store.setInode(ino, birthtimeNs, { parent, name, id: entry.id });
     }

@@ -31,7 +31,7 @@ const unreadablePauseMs = 5_000;
 export class Observed {
   readonly #confirmed: ConfirmedLayer;
   readonly #names = new Map<NodeId, Map<Name, Pending>>();
-  readonly #inodes = new Map<string, InodePlace & { token: number }>();
+  readonly #inodes = new Map<bigint, InodePlace & { token: number }>();
   readonly #directories = new Map<NodeId, Place & { token: number }>();
   readonly #effects = new Map<number, readonly Effect[]>();
   readonly #renames = new Set<number>();
@@ -130,8 +130,7 @@ export class Observed {
 
   placeOfInode(ino: bigint, birthtimeNs: bigint): InodePlace | undefined {
     return (
-      this.#inodes.get(inodeText(ino, birthtimeNs)) ??
-      this.#confirmed.placeOfInode(ino, birthtimeNs)
+      this.#inodes.get(inodeKey(ino, birthtimeNs)) ?? this.#confirmed.placeOfInode(ino, birthtimeNs)
     );
   }
 
@@ -180,7 +179,7 @@ export class Observed {
       const { ino, birthtimeNs } = entry.stamp;
       if (entry.kind === 'file' && known.nlink > 1) this.#noteSplit({ parent, name }, entry);
       if (entry.kind !== 'link') {
-        this.#inodes.set(inodeText(ino, birthtimeNs), { parent, name, id: entry.id, token });
+        this.#inodes.set(inodeKey(ino, birthtimeNs), { parent, name, id: entry.id, token });
       }
       if (entry.kind === 'directory') this.#directories.set(entry.id, { parent, name, token });
     }
@@ -234,7 +233,7 @@ export class Observed {
       const isRename = this.#renames.has(confirmation.token);
       this.#settle(confirmation.token);
       for (const { parent, name, known } of effects) {
-        this.#pauses.delete(`${parent}/${name}`);
+        if (this.#pauses.size > 0) this.#pauses.delete(`${parent}/${name}`);
         if (known?.entry.kind !== 'file') continue;
         if (isRename) this.#unproven.set(known.entry.id, { parent, name });
         if (confirmation.trusted === true) this.#trustAtMs.delete(known.entry.id);
@@ -264,7 +263,7 @@ export class Observed {
       if (names?.get(name)?.token === token) names.delete(name);
       if (names?.size === 0) this.#names.delete(parent);
       if (known === undefined) continue;
-      const inode = inodeText(known.entry.stamp.ino, known.entry.stamp.birthtimeNs);
+      const inode = inodeKey(known.entry.stamp.ino, known.entry.stamp.birthtimeNs);
       if (this.#inodes.get(inode)?.token === token) this.#inodes.delete(inode);
       const directory = this.#directories.get(known.entry.id);
       if (directory?.token === token) this.#directories.delete(known.entry.id);
@@ -302,6 +301,7 @@ export class Observed {
   }
 
   isPaused(directory: NodeId, name: Name): boolean {
+    if (this.#pauses.size === 0) return false;
     const pause = this.#pauses.get(`${directory}/${name}`);
     return pause !== undefined && pause.untilMs > clockMs();
   }
@@ -351,6 +351,6 @@ export class Observed {
   }
 }
 
-function inodeText(ino: bigint, birthtimeNs: bigint): string {
-  return `${ino}.${birthtimeNs}`;
+function inodeKey(ino: bigint, birthtimeNs: bigint): bigint {
+  return (birthtimeNs << 64n) | ino;
 }

@@ -145,7 +145,12 @@ function readChange(reader: FieldReader): Change {
     }
     case 'file':
       return {
-        ...{ kind, token, path, parent, name, entry },
+        kind,
+        token,
+        path,
+        parent,
+        name,
+        entry,
         baseVersion: reader.u32('base'),
         purpose: reader.flag('purpose') ? 'trust' : 'content',
         seenMs: reader.size('seen'),
@@ -186,11 +191,7 @@ export function unpackConfirmations(packed: Packed): Confirmation[] {
     const version = reader.u32('version');
     const trusted = reader.flag('trusted');
     const basis = readBasis(reader);
-    confirmations.push({
-      ...{ token, trusted },
-      ...(version > 0 ? { version } : {}),
-      ...(basis === undefined ? {} : { basis }),
-    });
+    confirmations.push({ token, trusted, version: version > 0 ? version : undefined, basis });
   }
   return confirmations;
 }

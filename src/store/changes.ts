@@ -39,6 +39,8 @@ export class Changes {
   readonly #store: ReplicaStore;
   readonly #names = new Map<string, NameChange>();
   readonly #directories = new Map<NodeId, DirectoryRecord | undefined>();
+  /** The store has no names in them. */
+  readonly #newDirectories = new Set<ParentId>();
   /** By file, then by version. */
   readonly #files = new Map<NodeId, Map<number, FileRecord | undefined>>();
   readonly #index: IndexChanges;
@@ -84,6 +86,7 @@ export class Changes {
   }
 
   setDirectory(id: NodeId, record: DirectoryRecord | undefined): void {
+    if (record && !this.#store.directory(id)) this.#newDirectories.add(id);
     this.#directories.set(id, record);
   }
 
@@ -243,7 +246,8 @@ export class Changes {
     const id = `${parent}/${name}`;
     let change = this.#names.get(id);
     if (!change) {
-      const bytes = this.#store.entryBytes(parent, name);
+      const isNew = this.#newDirectories.has(parent);
+      const bytes = isNew ? undefined : this.#store.entryBytes(parent, name);
       const entry = bytes && decodeEntry(bytes, { root: true }).entry;
       change = { key: nameKey(parent, name), entry, bytes, isChanged: false };
       this.#names.set(id, change);
