@@ -57,6 +57,7 @@ export class InFlight {
   readonly #lacks = new Map<string, number>();
   #nextCommit: bigint;
   #outstanding = 0;
+  #reversalCount = 0;
   #settlingCount = 0;
   /** Since when it is known that the receiver holds something else than its sender believes. */
   #doubtedAtMs: number | undefined;
@@ -73,6 +74,11 @@ export class InFlight {
 
   get commitCount(): number {
     return this.#commits.size;
+  }
+
+  /** Changes that were not carried out: they are found again. */
+  get reversalCount(): number {
+    return this.#reversalCount;
   }
 
   get isSettling(): boolean {
@@ -103,7 +109,8 @@ export class InFlight {
 
   /** Is its content to be sent without references? The receiver does not know what it has. */
   isRaw(change: Change): boolean {
-    return change.kind === 'file' && (this.#lacks.get(placeOf(change)) ?? 0) >= lacksMax;
+    if (change.kind !== 'file' || this.#lacks.size === 0) return false;
+    return (this.#lacks.get(placeOf(change)) ?? 0) >= lacksMax;
   }
 
   async commit(items: readonly Item[], sent: Sent): Promise<void> {
@@ -170,6 +177,10 @@ export class InFlight {
     }
   }
 
+  #hasAll(change: Change): void {
+    if (change.kind === 'file' && this.#lacks.size > 0) this.#lacks.delete(placeOf(change));
+  }
+
   async durable(upTo: bigint): Promise<void> {
     const confirmations: Confirmation[] = [];
     const reversals: Reversal[] = [];
@@ -180,7 +191,7 @@ export class InFlight {
         const reason = commit.rejected.get(index);
         if (reason === undefined) {
           confirmations.push(item.confirmation);
-          if (item.change.kind === 'file') this.#lacks.delete(placeOf(item.change));
+          this.#hasAll(item.change);
         } else reversals.push({ token: item.change.token, reason });
         if (item.change.kind === 'file') this.#largeNodes.delete(item.change.entry.id);
       }
@@ -207,6 +218,7 @@ export class InFlight {
     await this.#options.scanner.call('settle', outcome, [packed.buffer]);
     this.#settlingCount--;
     this.#outstanding -= confirmations.length + reversals.length;
+    this.#reversalCount += reversals.length;
     this.#options.control.wake();
   }
 }

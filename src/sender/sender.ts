@@ -302,11 +302,13 @@ export class Sender {
       const summary = await this.#tick(transfer, budgetMs);
       if (this.#options.dryRun) return true;
       if (once) {
-        await this.#untilIdle(transfer);
+        await this.#orStopped(transfer.idle());
         if (transfer.isDoubtful) return false;
         const isMoving = summary.changes > 0 && summary.root.kind === 'ok';
         retries = isMoving && summary.problems === 0 ? 0 : retries + 1;
-        const isSettled = summary.changes === 0 && summary.deferred === 0;
+        const needsLook = transfer.takeNeedOfLook() || checksum;
+        const isSettled = summary.deferred === 0 && !(isMoving && needsLook);
+        if (isSettled && isMoving) await this.#note(transfer, { ...summary, changes: 0 });
         if (isSettled || retries > onceRetriesMax) return this.#finishOnce(transfer, summary);
         if (!isMoving) await delay(100, signal);
         continue;
@@ -319,9 +321,10 @@ export class Sender {
     return true;
   }
 
-  async #untilIdle(transfer: Transfer): Promise<void> {
+  /** Until that is so, or the signal says stop. */
+  async #orStopped(condition: Promise<void>): Promise<void> {
     const aborted = onAbort(this.#options.signal, () => {});
-    await Promise.race([transfer.idle(), aborted.done]);
+    await Promise.race([condition, aborted.done]);
     aborted.forget();
   }
 
@@ -347,6 +350,8 @@ export class Sender {
   /** One tick: slices of scanning, each handed to the transfer as it comes. */
   async #tick(transfer: Transfer, budgetMs: number): Promise<SweepSummary> {
     for (;;) {
+      // Whatever is seen while there is no room is put off, and has to be found anew.
+      if (!this.#options.dryRun) await this.#orStopped(transfer.room());
       transfer.assertOpen();
       const room = this.#options.dryRun
         ? queuedChangesMax
@@ -364,11 +369,15 @@ export class Sender {
         }
       } else transfer.enqueue(changes);
       if (slice.summary !== undefined) {
-        if (this.#report.add(slice.summary, transfer.outstanding)) this.#hasProgress = true;
-        if (this.#report.isSynced && !this.#options.dryRun) await transfer.inSync();
+        await this.#note(transfer, slice.summary);
         return slice.summary;
       }
     }
+  }
+
+  async #note(transfer: Transfer, summary: SweepSummary): Promise<void> {
+    if (this.#report.add(summary, transfer.outstanding)) this.#hasProgress = true;
+    if (this.#report.isSynced && !this.#options.dryRun) await transfer.inSync();
   }
 
   /** Says so when the file system does not answer, and when it does again. */

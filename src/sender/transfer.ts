@@ -1,6 +1,6 @@
 // Changes in, commits out: read, match, offer, send, durable, confirm. Two lanes over one
 // connection: commits of small things in order, and one large file at a time beside them.
-import { largeFileSize } from '../limits.ts';
+import { largeFileSize, queuedChangesMax } from '../limits.ts';
 import type { Connection } from '../net/connection.ts';
 import { type Message, MessageType } from '../wire/messages.ts';
 import type { WorkerCalls } from './calls.ts';
@@ -20,6 +20,9 @@ import { SecondLooks } from './second-looks.ts';
 import { Stages } from './stages.ts';
 import { Troubles } from './troubles.ts';
 
+/** Changes that may be added at least before the next slice of a sweep is asked for. */
+const roomMin = 1024;
+
 export interface TransferOptions {
   readonly connection: Connection;
   readonly reader: WorkerCalls<ReadMethods>;
@@ -38,6 +41,8 @@ export class Transfer {
   readonly #inFlight: InFlight;
   readonly #commits: CommitLane;
   readonly #large: LargeLane;
+  #needsLook = false;
+  #reversalsSeen = 0;
 
   constructor(options: TransferOptions) {
     this.#options = options;
@@ -87,6 +92,7 @@ export class Transfer {
         continue;
       }
       inFlight.take();
+      if (!isPlain(change)) this.#needsLook = true;
       const id = idOf(change);
       if (inFlight.isLarge(id) && change.kind !== 'remove') {
         superseded.push({ token: change.token, reason: 'superseded' });
@@ -127,6 +133,25 @@ export class Transfer {
     while (this.outstanding > 0 && !this.#control.isOver) await this.#control.woken();
   }
 
+  /** Resolves when there is room for more changes than one slice finds, or never will be. */
+  async room(): Promise<void> {
+    while (this.outstanding > queuedChangesMax - roomMin && !this.#control.isOver) {
+      await this.#control.woken();
+    }
+  }
+
+  /**
+   * Is only another sweep to tell whether source and replica are equal? Not where each change since
+   * the last call brought something whole, and was carried out.
+   */
+  takeNeedOfLook(): boolean {
+    const { reversalCount } = this.#inFlight;
+    const needsLook = this.#needsLook || reversalCount > this.#reversalsSeen;
+    this.#needsLook = false;
+    this.#reversalsSeen = reversalCount;
+    return needsLook;
+  }
+
   /** Entries that failed since the last call. */
   takeTroubles(): { vanished: number; failed: number } {
     return this.#troubles.take();
@@ -144,10 +169,16 @@ export class Transfer {
         return this.#inFlight.durable(message.commit);
       case MessageType.Lost:
         this.#options.events.put({ kind: 'lost', count: message.entries.length });
+        this.#needsLook = true;
         await this.#options.scanner.call('lost', message.entries);
         return;
       default:
         return;
     }
   }
+}
+
+/** Nodes that were known under other names are read once more before they count as equal. */
+function isPlain({ kind }: Change): boolean {
+  return kind === 'directory' || kind === 'file' || kind === 'link' || kind === 'attributes';
 }
