@@ -9,7 +9,7 @@ import { versions } from 'node:process';
  * Before 1970 it is a string: a negative number silently means now, and a Date holds
  * milliseconds only.
  */
-export function fileTime(timeNs: bigint, cuts: boolean = libuvCuts()): number | string {
+export function fileTime(timeNs: bigint, cuts: boolean = cutsHere): number | string {
   const us = Number(cutToMicroseconds(timeNs) / 1000n);
   const seconds = cuts ? (us < 0 ? us - 0.5 : us + 0.5) / 1e6 : secondsAtOrAbove(us);
   return seconds < 0 ? String(seconds) : seconds;
@@ -26,6 +26,8 @@ export function libuvCuts(version: string = versions.uv): boolean {
   const [major = 0, minor = 0] = version.split('.').map(Number);
   return major < 1 || (major === 1 && minor < 52);
 }
+
+const cutsHere = libuvCuts();
 
 /** The smallest double that libuv does not turn into a time before `us` microseconds. */
 function secondsAtOrAbove(us: number): number {
