@@ -293,6 +293,7 @@ export class Applier {
     if (!source) {
       throw new Rejection('gone', `${this.#tree.path(parent, name)}: the file has drifted`);
     }
+    this.#tree.noteMoved(entry);
     const link = () => source.directory.link(source.name, directory, name);
     if (!present) {
       this.#over(place, present, true, link);
@@ -364,6 +365,7 @@ export class Applier {
   /** Where the old name is taken over later in the commit, it is left in place until then. */
   #move(step: StepOf<'rename'>, from: OpenPlace, to: OpenPlace, isSameFile: boolean): void {
     const { limbo } = this.#options.folders;
+    if (step.entry.kind === 'file') this.#tree.noteMoved(step.entry);
     const isRetaken = (this.#lastPlacing.get(`${from.parent}/${from.name}`) ?? -1) > step.index;
     if (isRetaken && step.entry.kind !== 'directory') {
       const temporary = this.#temporaryName(step.index, 'move');

@@ -170,6 +170,8 @@ export class Aside {
     if (!current || !this.#tree.isAsRecorded(directory, name, current, present)) {
       return this.#displaceDrift(inTheWay, current);
     }
+    // Also where it is undone.
+    if (current.kind === 'file') this.#tree.noteMoved(current);
     if (this.#isPlacedLater(current)) return this.#toLimbo(inTheWay, current);
     switch (current.kind) {
       case 'file':

@@ -130,6 +130,34 @@ t.test('a drifted file is kept and the source wins; an altered name is not remov
   await sender.close();
 });
 
+t.test('a step that failed and was undone is no drift', async t => {
+  const root = t.testdir();
+  let isFailing = false;
+  const onStep = (label: string) => {
+    if (!isFailing || label !== 'file 0') return;
+    const staging = join(root, '.replica', 'staging');
+    for (const name of fs.readdirSync(staging)) fs.rmSync(join(staging, name));
+  };
+  const receiver = await open(t, { root, onStep });
+  const sender = await FakeSender.open(receiver);
+  const a = sender.file(rootId, 'a', 'one');
+  await sender.commit([a]);
+  const { id } = a.entry;
+  isFailing = true;
+  const failed = await sender.commit([sender.file(rootId, 'a', 'two', { id, version: 2 })]);
+  isFailing = false;
+  t.strictSame(
+    failed.rejected.map(({ reason }) => reason),
+    ['refused'],
+  );
+  t.strictSame(treeText(root), ["a 'one'"]);
+  const outcome = await sender.commit([sender.file(rootId, 'a', 'three', { id, version: 3 })]);
+  t.strictSame(outcome, { rejected: [], lost: [] });
+  t.equal(receiver.driftCount, 0);
+  t.strictSame(treeText(root), ["a 'three'"]);
+  await sender.close();
+});
+
 t.test('digest, listing and watermark survive a restart', async t => {
   const root = t.testdir();
   const first = await Receiver.open({ ...defaults, root });
