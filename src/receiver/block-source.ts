@@ -10,6 +10,7 @@ import type { NodeId } from '../snapshot/entry.ts';
 import { type FileRecord, sameLocalStamp, stampOf } from '../store/receiver-records.ts';
 import type { ReplicaStore } from '../store/replica-store.ts';
 import { readBytes } from '../tree/staged-file.ts';
+import type { Piece } from '../wire/messages.ts';
 import { Directories } from './directories.ts';
 import type { Folders } from './folders.ts';
 
@@ -203,4 +204,21 @@ function readIfThere(fd: number, offset: number, size: number): Buffer | undefin
     if (systemCode(error) === undefined) throw error;
     return undefined;
   }
+}
+
+/** `first`, which is at `at`, and the block pieces that follow it, as far as one read may go. */
+export function blocksFrom(
+  first: WantedBlock,
+  pieces: readonly Piece[],
+  at: number,
+): [WantedBlock, ...WantedBlock[]] {
+  const blocks: [WantedBlock, ...WantedBlock[]] = [first];
+  let size = first.size;
+  for (let i = at + 1; i < pieces.length; i++) {
+    const piece = pieces[i];
+    if (piece?.kind !== 'block' || size + piece.size > blockRunSizeMax) break;
+    blocks.push(piece);
+    size += piece.size;
+  }
+  return blocks;
 }

@@ -5,13 +5,18 @@ import { blockId, zeroBlockId } from '../blocks/block-id.ts';
 import { BlockList, BlockListBuilder } from '../blocks/block-list.ts';
 import { applyPatch } from '../blocks/block-patch.ts';
 import { ReplicaError, systemCode } from '../errors.ts';
-import { blockRunSizeMax } from '../limits.ts';
 import type { NodeId } from '../snapshot/entry.ts';
 import type { Name } from '../snapshot/name.ts';
 import { readBytes, StagedFile } from '../tree/staged-file.ts';
 import type { Piece } from '../wire/messages.ts';
 import type { BlockFinder, StagedPlace } from './block-finder.ts';
-import type { FoundBlocks, OpenVersion, WantedBlock } from './block-source.ts';
+import {
+  blocksFrom,
+  type FoundBlocks,
+  type OpenVersion,
+  type WantedBlock,
+} from './block-source.ts';
+import type { Cloning } from './cloning.ts';
 import { Rejection } from './rejection.ts';
 import type { Run } from './steps.ts';
 import type { Unfinished, UnfinishedStages } from './unfinished.ts';
@@ -29,6 +34,8 @@ export interface BuildOptions {
   readonly unfinished: UnfinishedStages;
   /** Large: what arrived of it survives a restart. */
   readonly isListed: boolean;
+  /** Begin as a clone of the base, if that can be. */
+  readonly cloning: Cloning | undefined;
 }
 
 /** An unfinished stage that this one goes on with: blocks that are next in it stay where they are. */
@@ -110,6 +117,8 @@ export class Build {
   async openBase(version: number): Promise<void> {
     this.#base = await this.#options.finder.openVersion(this.id, version);
     if (!this.#base) this.#fail('base', `version ${version} of the file is not here`);
+    const { cloning } = this.#options;
+    if (this.#base && cloning) this.#file = cloning.begin(this.#file, this.#place, this.#base.fd);
   }
 
   /** Adds the piece at `at`, and perhaps some that follow; how many. */
@@ -396,23 +405,6 @@ export class Build {
     this.#listedCount = 0;
     this.log();
   }
-}
-
-/** `first`, which is at `at`, and the block pieces that follow it, as far as one read may go. */
-function blocksFrom(
-  first: WantedBlock,
-  pieces: readonly Piece[],
-  at: number,
-): [WantedBlock, ...WantedBlock[]] {
-  const blocks: [WantedBlock, ...WantedBlock[]] = [first];
-  let size = first.size;
-  for (let i = at + 1; i < pieces.length; i++) {
-    const piece = pieces[i];
-    if (piece?.kind !== 'block' || size + piece.size > blockRunSizeMax) break;
-    blocks.push(piece);
-    size += piece.size;
-  }
-  return blocks;
 }
 
 function tooLong(): ReplicaError {

@@ -12,6 +12,7 @@ import type { Piece } from '../wire/messages.ts';
 import { BlockFinder, type StagedPlace } from './block-finder.ts';
 import type { BlockHint } from './block-source.ts';
 import { Build } from './build.ts';
+import { Cloning } from './cloning.ts';
 import type { Folders } from './folders.ts';
 import type { StagedContent, StagedNode } from './steps.ts';
 import type { UnfinishedStages } from './unfinished.ts';
@@ -48,6 +49,7 @@ export interface StagedOf {
 export class Staging {
   readonly #options: StagingOptions;
   readonly #finder: BlockFinder;
+  readonly #cloning = new Cloning();
   readonly #prefix = randomBytes(6).toString('hex');
   #count = 0;
   #sliceBytes = 0;
@@ -119,7 +121,8 @@ export class Staging {
     if (this.#stages.size >= openStagesMax) {
       throw new ReplicaError('ERR_PROTOCOL', `more than ${openStagesMax} stages are open`);
     }
-    const build = this.#create(id, size, { isListed: size >= largeFileSize });
+    const isListed = size >= largeFileSize;
+    const build = this.#create(id, size, { isListed, cloning: this.#cloning });
     this.#stages.set(stage, build);
     if (baseVersion > 0) await build.openBase(baseVersion);
   }
@@ -189,15 +192,21 @@ export class Staging {
   #create(
     id: NodeId,
     sizeMax: number,
-    options: { within?: StagedPlace | undefined; isListed?: boolean; mode?: number },
+    options: {
+      within?: StagedPlace | undefined;
+      isListed?: boolean;
+      cloning?: Cloning;
+      mode?: number;
+    },
   ): Build {
-    const { within, isListed = false, mode = 0o600 } = options;
+    const { within, isListed = false, cloning, mode = 0o600 } = options;
     const { folders, store, unfinished } = this.#options;
     const name = this.#newName();
     const place = within ?? { directory: folders.staging, name };
     const finder = this.#finder;
     const { secret } = store;
-    return new Build({ name, place, mode, id, sizeMax, secret, finder, unfinished, isListed });
+    const from = { finder, unfinished, secret };
+    return new Build({ ...from, name, place, mode, id, sizeMax, isListed, cloning });
   }
 
   #modeOf({ mode }: Entry): number {

@@ -145,6 +145,24 @@ export class ConfinedDirectory {
     return fs.openSync(this.#at(name), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode);
   }
 
+  /**
+   * A new file that shares the content of the open file `fd` (FICLONE), for its owner to change.
+   * False, and nothing is there, where the file system cannot do that.
+   */
+  cloneExclusive(fd: number, name: Name): boolean {
+    const { COPYFILE_EXCL, COPYFILE_FICLONE_FORCE } = fs.constants;
+    try {
+      const how = COPYFILE_EXCL | COPYFILE_FICLONE_FORCE;
+      fs.copyFileSync(`/proc/self/fd/${fd}`, this.#at(name), how);
+    } catch (error) {
+      // Whatever it is, a plain copy works, or says why not.
+      if (systemCode(error) === undefined) throw error;
+      return false;
+    }
+    this.chmod(name, 0o600);
+    return true;
+  }
+
   /** The umask applies to `mode`. */
   mkdir(name: Name, mode: number): void {
     fs.mkdirSync(this.#at(name), mode);

@@ -19,6 +19,8 @@ let copyBuffer: Buffer | undefined;
 export class StagedFile {
   readonly #fd: number;
   #closed = false;
+  /** What it began as: the bytes behind `size` are still those of the open file `fd`. */
+  #cloned: { readonly fd: number; readonly size: number } | undefined;
   /** Where the next byte goes. */
   #size: number;
   /** Bytes the file itself has; less than `size` after a hole. */
@@ -39,6 +41,17 @@ export class StagedFile {
   /** Goes over a file that is there already from its start: bytes are kept, written or cut off. */
   static reopen(directory: ConfinedDirectory, name: Name): StagedFile {
     return new StagedFile(directory.openWrite(name), 0);
+  }
+
+  /**
+   * A file that begins as a clone of the open file `fd`, whose bytes take no space until they are
+   * changed; undefined where the file system cannot do that. `fd` stays open as long as it is used.
+   */
+  static clone(directory: ConfinedDirectory, name: Name, fd: number): StagedFile | undefined {
+    if (!directory.cloneExclusive(fd, name)) return undefined;
+    const file = StagedFile.reopen(directory, name);
+    file.#cloned = { fd, size: fs.fstatSync(file.#fd).size };
+    return file;
   }
 
   /** For reading back what was written; a hole at the end is missing until `finish`. */
@@ -76,10 +89,13 @@ export class StagedFile {
     fs.ftruncateSync(this.#fd, this.#size);
   }
 
-  /** `size` zero bytes that take no space. */
+  /** `size` zero bytes that take no space, but for those over other bytes of a clone. */
   hole(size: number): void {
     assert(!this.#closed && Number.isSafeInteger(size) && size >= 0);
-    this.#size += size;
+    const end = this.#size + size;
+    const under = Math.min(end, this.#cloned?.size ?? 0);
+    while (this.#size < under) this.write(zeros.subarray(0, under - this.#size));
+    this.#size = end;
   }
 
   /**
@@ -87,6 +103,12 @@ export class StagedFile {
    * Throws EUNSTABLE if that file ends before.
    */
   copyFrom(fd: number, offset: number, size: number): void {
+    const isThere =
+      fd === this.#cloned?.fd && offset === this.#size && offset + size <= this.#cloned.size;
+    if (isThere) {
+      this.keep(size);
+      return;
+    }
     for (let done = 0; done < size; ) {
       const part = readBytes(fd, offset + done, Math.min(copyBufferSize, size - done));
       this.writeSparse(part);
@@ -113,7 +135,8 @@ export class StagedFile {
   /** Sets length, mode (exactly these bits) and mtime (cut to the µs); the file as it now is. */
   finish(options: { readonly mode: number; readonly mtimeNs: bigint }): fs.BigIntStats {
     assert(!this.#closed);
-    if (this.#size > this.#written) fs.ftruncateSync(this.#fd, this.#size);
+    const isOtherSize = this.#size > this.#written || this.#size < (this.#cloned?.size ?? 0);
+    if (isOtherSize) fs.ftruncateSync(this.#fd, this.#size);
     fs.futimesSync(this.#fd, Date.now() / 1000, fileTime(options.mtimeNs));
     let stat = fs.fstatSync(this.#fd, { bigint: true });
     const mode = options.mode & permissionBits;

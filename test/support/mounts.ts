@@ -41,6 +41,22 @@ export function mountTmpfs(t: Test, size: string): string {
   return point;
 }
 
+/** An XFS, which has reflinks, on a loop device; or why there is none. */
+export function mountReflinks(t: Test): { readonly folder: string } | { readonly skip: string } {
+  if (!isRoot) return { skip: 'only root may mount' };
+  if (spawnSync('mkfs.xfs', ['-V']).error !== undefined) return { skip: 'no mkfs.xfs here' };
+  const folder = mountPoint(t);
+  const image = `${folder}.xfs`;
+  writeFileSync(image, '');
+  t.teardown(() => rmSync(image));
+  truncateSync(image, 512 * 1024 * 1024);
+  command('mkfs.xfs', '-q', '-m', 'reflink=1', image);
+  const { status, stderr } = spawnSync('mount', ['-o', 'loop', image, folder], {
+    encoding: 'utf8',
+  });
+  return status === 0 ? { folder } : { skip: `cannot mount here: ${stderr.trim()}` };
+}
+
 /** An empty file system of 16 MiB in user space; `hang(true)` makes every call on it wait. */
 export async function mountFuse(
   t: Test,

@@ -6,6 +6,7 @@ import { ConfinedDirectory } from '../../src/tree/confined-directory.ts';
 import { readBytes, StagedFile } from '../../src/tree/staged-file.ts';
 import { cutToMicroseconds } from '../../src/tree/times.ts';
 import { onEachFileSystem } from '../support/folders.ts';
+import { mountReflinks } from '../support/mounts.ts';
 import { pick, randomBytes, randomInteger, seededRandom } from '../support/random.ts';
 
 const name = toName('staged');
@@ -142,4 +143,58 @@ t.test('a failed sync is never repeated', async t => {
   t.throws(() => file.sync(() => calls++), { code: 'EIO' });
   t.equal(calls, 1);
   file.close();
+});
+
+t.test('what begins as a clone ends as what it was made of', async t => {
+  const mounted = mountReflinks(t);
+  if ('skip' in mounted) {
+    t.pass(mounted.skip, { skip: mounted.skip });
+    return;
+  }
+  const { folder } = mounted;
+  const root = ConfinedDirectory.openRoot(folder);
+  t.teardown(() => root.release());
+  for (let seed = 1; seed <= 40; seed++) {
+    const random = seededRandom(seed);
+    const basis = randomBytes(random, 100_000 + randomInteger(random, 200_000));
+    basis.fill(0, 20_000, 60_000);
+    fs.writeFileSync(join(folder, 'basis'), basis);
+    fs.chmodSync(join(folder, 'basis'), 0o440);
+    const basisFd = root.openRead(toName('basis'));
+    const file = StagedFile.clone(root, name, basisFd);
+    if (!file) throw new Error('XFS clones files');
+    const expected: Buffer[] = [];
+    for (let count = randomInteger(random, 12); count > 0; count--) {
+      const at = file.size;
+      const way = pick(random, ['write', 'writeSparse', 'copy', 'hole', 'keep', 'keep'] as const);
+      const left = Math.max(basis.length - at, 0);
+      const offset = way === 'keep' ? at : randomInteger(random, basis.length);
+      const size = randomInteger(random, way === 'keep' ? left + 1 : basis.length - offset);
+      const part = basis.subarray(offset, offset + size);
+      if (way === 'write') file.write(part);
+      if (way === 'writeSparse') file.writeSparse(part);
+      if (way === 'copy' || way === 'keep') file.copyFrom(basisFd, offset, size);
+      if (way === 'hole') file.hole(size);
+      expected.push(way === 'hole' ? Buffer.alloc(size) : part);
+    }
+    const stat = file.finish(when);
+    t.equal(Number(stat.mode & 0o7777n), when.mode, `seed ${seed}: mode`);
+    file.close();
+    t.ok(fs.readFileSync(join(folder, name)).equals(Buffer.concat(expected)), `seed ${seed}`);
+    t.ok(fs.readFileSync(join(folder, 'basis')).equals(basis), `seed ${seed}: the basis`);
+    fs.closeSync(basisFd);
+    fs.unlinkSync(join(folder, name));
+    fs.unlinkSync(join(folder, 'basis'));
+  }
+});
+
+onEachFileSystem(t, 'where there are no clones, nothing is left', async (t, folder) => {
+  const root = ConfinedDirectory.openRoot(folder);
+  t.teardown(() => root.release());
+  fs.writeFileSync(join(folder, 'basis'), 'content');
+  const fd = root.openRead(toName('basis'));
+  const file = StagedFile.clone(root, name, fd);
+  fs.closeSync(fd);
+  file?.close();
+  t.equal(fs.existsSync(join(folder, name)), file !== undefined);
 });
