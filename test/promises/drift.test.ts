@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { LivePair } from '../support/live-pair.ts';
+import { waitUntil } from '../support/programs.ts';
 
 /** A pair in sync with files of known content. */
 async function open(t: Test, args: readonly string[] = []): Promise<LivePair> {
@@ -55,8 +56,10 @@ async function rightAgain(t: Test, pair: LivePair, keeps: readonly string[]): Pr
   await pair.equal(30_000); // The source wins.
   const kept = keptContents(pair);
   for (const content of keeps) t.ok(kept.includes(content), `kept: ${content}`);
-  const lines = pair.receive?.lines.filter(line => /"msg":"drift"/.test(line)) ?? [];
-  t.ok(lines.length >= keeps.length, `${lines.length} lines of drift`);
+  const lines = () => pair.receive?.lines.filter(line => /"msg":"drift"/.test(line)) ?? [];
+  // What is said comes through a pipe, after what is done.
+  await waitUntil(() => lines().length >= keeps.length, 'a line for each');
+  t.pass(`${lines().length} lines of drift`);
 }
 
 t.test('the source wins over changes behind the back of a running receiver', async t => {
