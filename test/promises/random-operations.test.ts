@@ -5,14 +5,18 @@ import { join } from 'node:path';
 import t from 'tap';
 import { onEachFileSystem } from '../support/folders.ts';
 import { runRandomOperations } from '../support/random-run.ts';
+import { ownSeeds } from '../support/seeds.ts';
 
 const { SEEDS, OPS, FIRST_SEED } = process.env;
-const seeds = Number(SEEDS ?? 2);
 const operations = Number(OPS ?? 150);
 const firstSeed = Number(FIRST_SEED ?? 1);
+const seeds =
+  SEEDS === undefined
+    ? ownSeeds(2)
+    : Array.from({ length: Number(SEEDS) }, (_, i) => firstSeed + i);
 
 onEachFileSystem(t, 'equal within 3 s after random operations', async (t, folder) => {
-  for (let seed = firstSeed; seed < firstSeed + seeds; seed++) {
+  for (const seed of seeds) {
     const run = join(folder, String(seed));
     fs.mkdirSync(run);
     t.comment(`seed ${seed}, ${operations} operations`);
