@@ -4,7 +4,6 @@ import { fork, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import { join } from 'node:path';
 import type { Test } from 'tap';
-import { unhooked } from './unhooked.ts';
 
 /** Runs `body` with an empty folder on the disk of the project, and with one on tmpfs if any. */
 export function onEachFileSystem(
@@ -54,8 +53,7 @@ function hasSharedMemory(): boolean {
 /** True if permissions do not bind this process. */
 export const isPrivileged = process.getuid?.() === 0;
 
-/** Runs a compiled module of the tests as a process of its own, without tap's loaders. */
+/** Runs a compiled module of the tests as a process of its own. */
 export function forkModule(url: URL, options: readonly string[]): ReturnType<typeof fork> {
-  const [execPath, execArgv] = unhooked(process.execPath, []);
-  return fork(url, [...options], { execPath, execArgv });
+  return fork(url, [...options], { execArgv: [] });
 }

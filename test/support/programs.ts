@@ -4,7 +4,6 @@ import fs from 'node:fs';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import { unhooked } from './unhooked.ts';
 
 const main = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
 
@@ -24,9 +23,7 @@ export class Program {
 
   /** Any command, such as one that becomes another user first. */
   static spawn(command: string, args: readonly string[], env: NodeJS.ProcessEnv): Program {
-    return new Program(
-      spawn(...unhooked(command, args), { env, stdio: ['ignore', 'pipe', 'pipe'] }),
-    );
+    return new Program(spawn(command, args, { env, stdio: ['ignore', 'pipe', 'pipe'] }));
   }
 
   static replica(

@@ -6,7 +6,6 @@ import { fileURLToPath } from 'node:url';
 import { runCli } from '../../src/cli/cli.ts';
 import type { CliContext } from '../../src/cli/context.ts';
 import type { Programs } from '../../src/cli/programs.ts';
-import { unhooked } from './unhooked.ts';
 
 export interface CliResult {
   readonly code: number | null;
@@ -84,7 +83,7 @@ export class CliProcess {
   constructor(argv: readonly string[], options: SpawnOptions) {
     // What points at the user's own files goes.
     const { XDG_CONFIG_HOME: _, XDG_STATE_HOME: __, ...env } = process.env;
-    this.child = spawn(...unhooked(process.execPath, [mainFile, ...argv]), {
+    this.child = spawn(process.execPath, [mainFile, ...argv], {
       cwd: options.cwd ?? options.home,
       env: { ...env, HOME: options.home, ...options.env },
       stdio: ['pipe', 'pipe', 'pipe'],

@@ -1,0 +1,49 @@
+// Runs the suite, or the files given, each as a process of its own, and ends with one plain line.
+//
+//   node dist/test/run.js [--jobs 2] [FILE...]
+//
+// Not with the `tap` command: it loads hooks into every process and thread of a test, which take
+// half of all the time there is and are not what users run.
+import { readdirSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { execPath } from 'node:process';
+import { parseArgs } from 'node:util';
+import t from 'tap';
+
+/** Whole processes, killed and cut off: each file alone, so that only its own load is there. */
+const alone = 'promises/';
+const timeout = 240_000;
+
+const { values, positionals } = parseArgs({
+  options: { jobs: { type: 'string', default: '2' } },
+  allowPositionals: true,
+});
+
+function allFiles(): string[] {
+  const folder = import.meta.dirname;
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter(name => name.endsWith('.test.js'))
+    .sort()
+    .map(name => relative(process.cwd(), join(folder, name)));
+}
+
+/** The library would have its own children load its hooks: env(1) takes that off again. */
+function run(file: string, isBuffered: boolean): Promise<unknown> {
+  const args = ['-u', 'NODE_OPTIONS', execPath, '--enable-source-maps', file];
+  const env = { ...process.env, TAP_TIMEOUT: String(timeout / 1000) };
+  return t.spawn('env', args, { name: file, timeout, buffered: isBuffered, env });
+}
+
+process.on('exit', () => {
+  const { pass, fail, skip, todo } = t.counts;
+  // A file that ended early is a failure that no test of it can report.
+  const failed = fail === 0 && process.exitCode ? 1 : fail;
+  console.log(`${pass} passed, ${failed} failed, ${skip + todo} skipped`);
+});
+
+const files = positionals.length > 0 ? positionals : allFiles();
+t.jobs = Number(values.jobs);
+const isBuffered = t.jobs > 1;
+const together = files.filter(file => !file.includes(alone)).map(file => run(file, isBuffered));
+await Promise.all(together);
+for (const file of files.filter(file => file.includes(alone))) await run(file, false);
