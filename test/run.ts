@@ -43,6 +43,7 @@ process.on('exit', () => {
 
 const files = positionals.length > 0 ? positionals : allFiles();
 t.jobs = Number(values.jobs);
+t.setTimeout(0); // Each file has one of its own.
 const isBuffered = t.jobs > 1;
 const together = files.filter(file => !file.includes(alone)).map(file => run(file, isBuffered));
 await Promise.all(together);
