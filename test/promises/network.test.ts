@@ -1,6 +1,7 @@
 // A bad network with few connections; `node dist/bench/soak/network.js` has many.
 import t, { type Test } from 'tap';
 import { type NetworkOptions, networkStory } from '../support/network-story.ts';
+import { ownShare } from '../support/seeds.ts';
 
 async function tell(t: Test, options: Omit<NetworkOptions, 'folder' | 'timeoutMs'>): Promise<void> {
   const outcome = await networkStory({ ...options, folder: t.testdir(), timeoutMs: 40_000 });
@@ -12,14 +13,25 @@ async function tell(t: Test, options: Omit<NetworkOptions, 'folder' | 'timeoutMs
   t.strictSame(outcome.differences, [], 'the trees are equal in the end');
 }
 
-void t.test('connections are cut at random offsets (seed 1)', t =>
-  tell(t, { seed: 1, insecure: false, kinds: ['cut'], count: 5 }),
-);
+const stories = [
+  {
+    name: 'connections are cut at random offsets',
+    options: { seed: 1, insecure: false, kinds: ['cut'], count: 5 },
+  },
+  {
+    name: 'bits flip under TLS',
+    options: { seed: 2, insecure: false, kinds: ['flip', 'flip answer'], count: 5 },
+  },
+  {
+    name: 'bits flip in plaintext frames',
+    options: { seed: 3, insecure: true, kinds: ['flip', 'flip answer'], count: 5 },
+  },
+  {
+    name: 'plaintext connections are cut at random offsets',
+    options: { seed: 4, insecure: true, kinds: ['cut'], count: 5 },
+  },
+] as const;
 
-void t.test('bits flip under TLS (seed 2)', t =>
-  tell(t, { seed: 2, insecure: false, kinds: ['flip', 'flip answer'], count: 5 }),
-);
-
-void t.test('bits flip in plaintext frames (seed 3)', t =>
-  tell(t, { seed: 3, insecure: true, kinds: ['flip', 'flip answer'], count: 5 }),
-);
+for (const { name, options } of ownShare(stories)) {
+  t.test(`${name} (seed ${options.seed})`, t => tell(t, options));
+}

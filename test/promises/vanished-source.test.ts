@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { isPrivileged, makeDiskFolder } from '../support/folders.ts';
 import { LivePair } from '../support/live-pair.ts';
+import { ownShare } from '../support/seeds.ts';
 import {
   away,
   inSync,
@@ -65,7 +66,7 @@ const cases: readonly Vanishing[] = [
   },
 ];
 
-for (const one of cases) {
+for (const one of ownShare(cases)) {
   t.test(`deletes nothing: ${one.name}`, t => vanishAndComeBack(t, one));
 }
 

@@ -12,6 +12,7 @@ import { fillTree, mutate } from '../support/mutate.ts';
 import { pushOnce } from '../support/push-once.ts';
 import { seededRandom } from '../support/random.ts';
 import { receiverDefaults } from '../support/receivers.ts';
+import { ownShare } from '../support/seeds.ts';
 import { until } from '../support/until.ts';
 
 const never = 2 ** 31 - 1;
@@ -27,7 +28,7 @@ async function emptied(root: string): Promise<void> {
   await until(() => fs.readdirSync(join(root, '.replica', 'kept')).length === 0);
 }
 
-for (const way of ['removed', 'taken over', 'rebuilt, then removed'] as const) {
+for (const way of ownShare(['removed', 'taken over', 'rebuilt, then removed'] as const)) {
   t.test(`no record or entry outlives its file: ${way}`, async t => {
     const folder = t.testdir({ source: {}, other: { one: 'one' }, target: {} });
     const source = join(folder, 'source');

@@ -10,6 +10,7 @@ import { isPrivileged } from '../support/folders.ts';
 import { fillTree } from '../support/mutate.ts';
 import { pushOnce } from '../support/push-once.ts';
 import { seededRandom } from '../support/random.ts';
+import { ownShare } from '../support/seeds.ts';
 import { compareTrees } from '../support/tree.ts';
 import { treeText } from '../support/tree-text.ts';
 
@@ -61,7 +62,7 @@ const damages: Record<string, (state: string) => void> = {
   },
 };
 
-for (const [name, damage] of Object.entries(damages)) {
+for (const [name, damage] of ownShare(Object.entries(damages))) {
   t.test(`state ${name}: rebuilt, nothing changed, nothing deleted, little sent`, async t => {
     const folder = t.testdir();
     const source = join(folder, 'source');

@@ -227,7 +227,7 @@ t.test('no false alarm while commits come in', async t => {
   const receiver = await open(t, { root, log: logTo(lines) });
   const random = seededRandom(11);
   fillTree(source, random, 40);
-  for (let round = 0; round < 12; round++) {
+  for (let round = 0; round < 6; round++) {
     const { outcome } = await pushOnce({ folder, source, receiver });
     if (!outcome.inSync) t.fail(`round ${round}: ${outcome.error?.message}`);
     for (let i = 0; i < 20; i++) mutate(source, random);
@@ -236,5 +236,5 @@ t.test('no false alarm while commits come in', async t => {
   await sweep(receiver);
   t.strictSame(compareTrees(source, root), []);
   t.strictSame(lines, []);
-  t.ok(receiver.sweepCount > 10);
+  t.ok(receiver.sweepCount > 5);
 });

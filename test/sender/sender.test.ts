@@ -7,6 +7,7 @@ import { FakeReceiver } from '../support/fake-receiver.ts';
 import { readModelTree } from '../support/model-tree.ts';
 import { fillTree, mutate } from '../support/mutate.ts';
 import { randomBytes, seededRandom } from '../support/random.ts';
+import { ownSeeds } from '../support/seeds.ts';
 
 type TestContext = Parameters<Parameters<typeof t.test>[0]>[0];
 
@@ -26,7 +27,7 @@ function sameTrees(t: TestContext, receiver: FakeReceiver, root: string): void {
 }
 
 t.test('pushes random trees once after once, and nothing when nothing changed', async t => {
-  for (let seed = 1; seed <= 2; seed++) {
+  for (const seed of ownSeeds(2)) {
     const folder = t.testdir();
     const random = seededRandom(seed);
     const receiver = new FakeReceiver();
