@@ -192,6 +192,15 @@ export function duplicateGroup(count: number): Group {
         change: source => {
           const options = { recursive: true, preserveTimestamps: true };
           fs.cpSync(join(source, 'tree'), join(source, 'copy'), options);
+          // cpSync leaves directories with times of now, finer than what a replica promises.
+          for (const name of fs.readdirSync(join(source, 'copy'), {
+            recursive: true,
+            encoding: 'utf8',
+          })) {
+            const path = join(source, 'copy', name);
+            if (fs.lstatSync(path).isDirectory()) age(path);
+          }
+          age(join(source, 'copy'));
           age(source);
         },
         undo: source => {
@@ -250,6 +259,7 @@ export function logsGroup(): Group {
         fs.writeFileSync(join(source, name), linesOf(random, 8 * mebibyte));
         age(join(source, name));
       }
+      age(source);
       return undefined;
     },
     rows: [
