@@ -53,13 +53,13 @@ export class Poller {
   /** Number of the sweep under way; directories know which one listed them last. */
   #round = 0;
   #roundSlot = 0;
-  #roundBegunMs = 0;
+  #roundBegunMs = clockMs();
   #roundCostMs = 0;
   #sweepPeriodMs = 0;
   /** What a sweep of everything takes. */
   #wholeCostMs = Number.POSITIVE_INFINITY;
   #passSlot = 0;
-  #passBegunMs = 0;
+  #passBegunMs = clockMs();
   #passPeriodMs = 0;
   /** Settled directories whose names changed while their times, so far, did not. */
   readonly #doubted = new Set<KnownFolder>();
