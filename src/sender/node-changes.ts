@@ -1,5 +1,6 @@
 // What is new or other about one name, as changes: renames and further names of a file are
 // recognised by their inode.
+import QuickLru from 'quick-lru';
 import { systemCode } from '../errors.ts';
 import { sameSeen } from '../snapshot/diff.ts';
 import type { Entry, NodeId } from '../snapshot/entry.ts';
@@ -16,9 +17,16 @@ import {
   statQuietly,
 } from './scan-state.ts';
 
+/** Files with several names whose newest version is remembered. */
+const newestMax = 50_000;
+/** Versions that other names of a file, gone by now, may have had before this process began. */
+const unknownVersions = 1000;
+
 export class NodeChanges {
   readonly #state: ScanState;
   readonly #mounts: MountGuard;
+  /** Of files with several names, whichever of them brought it, and though that one be gone. */
+  readonly #newest = new QuickLru<NodeId, number>({ maxSize: newestMax });
 
   constructor(state: ScanState, mounts: MountGuard) {
     this.#state = state;
@@ -107,9 +115,7 @@ export class NodeChanges {
       return;
     }
     const before = known?.entry.id === id ? known.entry.version : 0;
-    // Names of one node may be at different versions for a while; a number is never used twice.
-    const newest = twin?.known.entry.id === id ? twin.known.entry.version : 0;
-    const version = Math.max(before, newest) + 1;
+    const version = this.#nextVersion(id, seen, known, twin?.known);
     const entry = entryOf(seen, { id, version, target: '' });
     // Bytes of another node at this name make a basis for the reader, not for the receiver.
     const basis = before > 0 ? this.#state.store.basis(id, before) : undefined;
@@ -128,6 +134,16 @@ export class NodeChanges {
       seenMs: clockMs(),
       isNew: from.isNew,
     });
+  }
+
+  /** Names of one node may be at different versions for a while; a number is never used twice. */
+  #nextVersion(id: NodeId, seen: Seen, known: Known | undefined, twin: Known | undefined): number {
+    const versions = [known, twin].map(one => (one?.entry.id === id ? one.entry.version : 0));
+    const newest = this.#newest.get(id);
+    const isUnknown = newest === undefined && known?.entry.id === id && known.nlink > 1;
+    const next = Math.max(...versions, newest ?? 0) + 1 + (isUnknown ? unknownVersions : 0);
+    if (seen.nlink > 1 || newest !== undefined) this.#newest.set(id, next);
+    return next;
   }
 
   /** One more name for the content that `known` has. */

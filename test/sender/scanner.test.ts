@@ -95,6 +95,28 @@ t.test('a rename alone is one operation', async t => {
   t.strictSame(changes, ['rename new']);
 });
 
+t.test('a version number is used once, whatever became of the name that had it', async t => {
+  const { root, scanner } = openScanner(t, 'versions');
+  fs.mkdirSync(root);
+  fs.writeFileSync(join(root, 'a'), 'one');
+  fs.linkSync(join(root, 'a'), join(root, 'b'));
+  const model = new ModelReceiver();
+  transfer(scanner, model, sweep(scanner).changes, 100);
+  fs.writeFileSync(join(root, 'a'), 'another');
+  // There is room for one of the two names.
+  const first = operationsOf(sweep(scanner, { room: 1 }).changes);
+  transfer(scanner, model, first, 100);
+  fs.rmSync(join(root, 'a'));
+  const second = operationsOf(sweep(scanner).changes);
+  const versions = [...first, ...second]
+    .filter(change => change.kind === 'file')
+    .map(({ path, entry }) => [path, entry.version]);
+  t.strictSame(versions, [
+    ['a', 2],
+    ['b', 3],
+  ]);
+});
+
 t.test('content that was on its way when a connection broke is looked at again', async t => {
   const { root, scanner } = openScanner(t, 'unconfirmed');
   fs.mkdirSync(root);
