@@ -1,12 +1,15 @@
 import fs from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { Receiver } from '../../src/receiver/receiver.ts';
 import { rootId } from '../../src/snapshot/entry.ts';
 import { connectTo, optionsFor, runOnce } from '../support/fake-push.ts';
 import { FakeReceiver } from '../support/fake-receiver.ts';
 import { readModelTree } from '../support/model-tree.ts';
 import { fillTree, mutate } from '../support/mutate.ts';
+import { pushOnce } from '../support/push-once.ts';
 import { randomBytes, seededRandom } from '../support/random.ts';
+import { receiverDefaults } from '../support/receivers.ts';
 import { ownSeeds } from '../support/seeds.ts';
 
 type TestContext = Parameters<Parameters<typeof t.test>[0]>[0];
@@ -57,4 +60,22 @@ t.test('pushes random trees once after once, and nothing when nothing changed', 
     t.ok(again.events.some(event => event.kind === 'reconciling'));
     t.equal(receiver.operationCount, before + 1, 'lost state costs names and stats: only the root');
   }
+});
+
+t.test('--once reads a renamed file before it calls it equal', async t => {
+  const folder = t.testdir({ source: { old: 'content' }, target: {} });
+  const source = join(folder, 'source');
+  const root = join(folder, 'target');
+  const receiver = await Receiver.open({ ...receiverDefaults, root, fsync: 'off' });
+  t.teardown(() => receiver.close());
+  const age = () => fs.utimesSync(join(source, 'old'), 1_600_000_000, 1_600_000_000);
+  age();
+  await pushOnce({ folder, source, receiver });
+  // The same inode, size and time: taken for a rename alone.
+  fs.writeFileSync(join(source, 'old'), 'CONTENT');
+  age();
+  fs.renameSync(join(source, 'old'), join(source, 'new'));
+  const { outcome } = await pushOnce({ folder, source, receiver });
+  t.ok(outcome.inSync);
+  t.equal(fs.readFileSync(join(root, 'new'), 'utf8'), 'CONTENT');
 });
