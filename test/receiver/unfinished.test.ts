@@ -8,10 +8,12 @@ import { unfinishedAgeMs, unfinishedCountMax } from '../../src/limits.ts';
 import { Folders } from '../../src/receiver/folders.ts';
 import type { Receiver } from '../../src/receiver/receiver.ts';
 import { UnfinishedStages } from '../../src/receiver/unfinished.ts';
+import type { NodeId } from '../../src/snapshot/entry.ts';
 import { toName } from '../../src/snapshot/name.ts';
 import { ConfinedDirectory } from '../../src/tree/confined-directory.ts';
 import { MessageType, type Piece } from '../../src/wire/messages.ts';
 import { FakeSender, rootId } from '../support/fake-sender.ts';
+import { mountReflinks } from '../support/mounts.ts';
 import { randomBytes, seededRandom } from '../support/random.ts';
 import { openReceiver } from '../support/receivers.ts';
 
@@ -87,6 +89,41 @@ t.test('a stage goes on in place after a cut, and only the rest is sent', async 
   t.equal(fs.statSync(join(root, 'big')).ino, ino, 'the same file, not a copy');
   t.strictSame(unfinished(root), []);
   await sender.close();
+});
+
+t.test('a stage that began as a clone goes on, and what was behind it is gone', async t => {
+  const mounted = mountReflinks(t);
+  if ('skip' in mounted) {
+    t.pass(mounted.skip, { skip: mounted.skip });
+    return;
+  }
+  const root = join(mounted.folder, 'target');
+  fs.mkdirSync(root);
+  const receiver = await openReceiver(t, { root });
+  const first = await FakeSender.open(receiver);
+  t.strictSame(await send(first, content), { sentCount: 80, rejected: [] });
+  const id = (first.nextId - 1) as NodeId;
+  // 20 blocks of the base and 10 new ones arrive; behind them lies the rest of the base.
+  const fresh = randomBytes(seededRandom(2), 50 * blockSize);
+  const pieces: Piece[] = [
+    { kind: 'copy', from: 0, count: 20 },
+    ...first.data(fresh.subarray(0, 10 * blockSize), blockSize),
+  ];
+  const { connection } = first;
+  const size = content.length;
+  await connection.send({ type: MessageType.StageOpen, stage: 1, id, size, baseVersion: 1 });
+  await connection.send({ type: MessageType.StageData, stage: 1, pieces });
+  await first.offer([Buffer.alloc(16)]);
+  await first.close();
+  t.equal(unfinished(root).length > 0, true, 'it is kept');
+  const sender = await FakeSender.open(receiver);
+  const next = Buffer.concat([content.subarray(0, 20 * blockSize), fresh]);
+  // Taken for the same file once more: 40 blocks of 70 are new.
+  t.strictSame(await send(sender, next), { sentCount: 40, rejected: [] });
+  t.ok(fs.readFileSync(join(root, 'big')).equals(next), 'content');
+  t.equal(receiver.driftCount, 0);
+  await sender.close();
+  await receiver.close();
 });
 
 t.test('a stage goes on after SIGKILL of the receiver, its list torn', async t => {
