@@ -127,3 +127,9 @@ export const verifyIdsMax = 256;
 export const checkedBlocksMax = 14_000;
 /** Verifiers at a time: each reads the whole replica. */
 export const verifiersMax = 2;
+/** Programs that ask a running one at a time, what they may ask with, and how long that may take. */
+export const controlClientsMax = 64;
+export const controlRequestSizeMax = 64 * 1024;
+export const controlRequestMs = 10_000;
+/** `list` of 20,000 changes with long names. */
+export const controlAnswerSizeMax = 64 * 1024 * 1024;

@@ -22,12 +22,19 @@ const layers: ReadonlyMap<string, Layer> = new Map([
   ['tree', { folders: ['snapshot', 'blocks'] }],
   ['store', { folders: ['snapshot', 'blocks'] }],
   ['net', { folders: ['wire'] }],
+  // The socket on which a running program is asked.
+  ['control', { folders: [] }],
   // Programs. Sender and receiver never import each other.
   ['sender', { folders: ['snapshot', 'blocks', 'wire', 'tree', 'store', 'net'] }],
   ['receiver', { folders: ['snapshot', 'blocks', 'wire', 'tree', 'store', 'net'] }],
   [
     'cli',
-    { folders: ['snapshot', 'blocks', 'wire', 'tree', 'store', 'net', 'sender', 'receiver'] },
+    {
+      folders: [
+        ...['snapshot', 'blocks', 'wire', 'tree', 'store', 'net', 'control'],
+        ...['sender', 'receiver'],
+      ],
+    },
   ],
   // The files in src itself: bounds and errors know nothing; index.ts is the public API.
   ['', { folders: ['sender', 'receiver', 'net', 'store', 'snapshot'], packages: [] }],
@@ -43,10 +50,10 @@ const only: ReadonlyMap<string, readonly string[]> = new Map([
   ['ignore', ['snapshot']],
   ['xxhash-addon', ['blocks', 'wire']],
   // Sender and receiver: see descriptorMethods.
-  ['node:fs', ['tree', 'store', 'cli', 'sender', 'receiver']],
+  ['node:fs', ['tree', 'store', 'control', 'cli', 'sender', 'receiver']],
   ['node:fs/promises', ['tree', 'store', 'cli']],
   ['node:child_process', ['tree', 'cli']],
-  ['node:net', ['net', 'cli']],
+  ['node:net', ['net', 'control', 'cli']],
   ['node:tls', ['net']],
   ['node:worker_threads', ['tree', 'store', 'sender', 'receiver', 'cli']],
 ]);
