@@ -4,8 +4,7 @@ import type { Connection } from '../net/connection.ts';
 import type { dial } from '../net/dial.ts';
 import type { Listener } from '../net/listener.ts';
 import type { Receiver } from '../receiver/receiver.ts';
-import type { SenderEvent } from '../sender/events.ts';
-import type { SenderOptions } from '../sender/sender.ts';
+import type { Sender, SenderOptions } from '../sender/sender.ts';
 import type { Verifier, VerifierOptions } from '../sender/verifier.ts';
 
 export type DialOptions = Parameters<typeof dial>[0];
@@ -14,11 +13,10 @@ export type ReceiveOptions = Parameters<typeof Receiver.open>[0];
 
 export type RunningReceiver = Pick<Receiver, 'serve' | 'close'>;
 export type RunningListener = Pick<Listener, 'address' | 'connections' | 'endRevoked' | 'close'>;
-export interface RunningSender {
-  run(): AsyncGenerator<SenderEvent>;
-  /** False when a thread hangs in the file system. */
-  close(): Promise<boolean>;
-}
+export type RunningSender = Pick<
+  Sender,
+  'run' | 'close' | 'status' | 'pending' | 'explain' | 'flush' | 'pause' | 'resume' | 'decide'
+>;
 
 export type RunningVerifier = Pick<Verifier, 'pass' | 'again' | 'mend' | 'close'>;
 

@@ -55,10 +55,16 @@ export class CommitLane {
   readonly #options: CommitLaneOptions;
   readonly #changes: Change[] = [];
   readonly #looks: FileChange[] = [];
+  #isLooking = false;
   readonly #ready: { item: Item; sent: Sent }[] = [];
 
   constructor(options: CommitLaneOptions) {
     this.#options = options;
+  }
+
+  /** Are second looks waiting or under way? */
+  get isLooking(): boolean {
+    return this.#isLooking || this.#looks.length > 0;
   }
 
   enqueue(change: Change): void {
@@ -185,8 +191,11 @@ export class CommitLane {
   }
 
   async #look(changes: readonly FileChange[]): Promise<void> {
-    const { contents } = await this.#options.reader.readAll(changes);
-    const looked = changes.map((change, i) => ({ change, content: contents[i] }));
-    await this.#options.looks.report(looked);
+    const { control, looks, reader } = this.#options;
+    this.#isLooking = true;
+    const { contents } = await reader.readAll(changes);
+    await looks.report(changes.map((change, i) => ({ change, content: contents[i] })));
+    this.#isLooking = false;
+    control.wake();
   }
 }

@@ -20,6 +20,12 @@ interface Gone {
   readonly round: number;
 }
 
+/** What a user says of held deletes. */
+export type Verdict = 'approve' | 'reject';
+
+/** Rejected deletes that are remembered; beyond them the oldest are held anew. */
+const rejectedMax = 1_000_000;
+
 /**
  * What was done before deletes are released. 'whole': one sweep listed every directory. 'pass': the
  * times of every directory were looked at, and those that moved listed; 'round': every directory
@@ -42,6 +48,8 @@ export class Deletes {
   #held: SweepSummary['held'];
   /** Something was found gone, or found again, since the last verdict. */
   #isMoved = false;
+  /** Names whose delete was rejected, and the nodes they had; until the process ends. */
+  readonly #rejected = new Map<string, NodeId>();
 
   constructor(state: ScanState, root: RootGuard, changes: NodeChanges) {
     this.#state = state;
@@ -59,6 +67,35 @@ export class Deletes {
     let count = 0;
     for (const gone of this.#gone.values()) count += gone.length;
     return count;
+  }
+
+  /**
+   * Held deletes are handed out by the next look ('approve'), or those names stay at the replica
+   * ('reject'). Returns how many deletes were held.
+   */
+  decide(verdict: Verdict): number {
+    const count = this.#held?.count ?? 0;
+    if (count === 0) return 0;
+    this.#isMoved = true;
+    if (verdict === 'approve') {
+      this.#state.accepted = true;
+      return count;
+    }
+    for (const { folder, known } of [...this.#gone.values()].flat()) {
+      this.#rejected.set(placeKey(folder.id, known.name), known.entry.id);
+    }
+    for (const oldest of this.#rejected.keys()) {
+      if (this.#rejected.size <= rejectedMax) break;
+      this.#rejected.delete(oldest);
+    }
+    this.#gone.clear();
+    this.#held = undefined;
+    return count;
+  }
+
+  isRejected(folder: NodeId, { name, entry }: Known): boolean {
+    if (this.#rejected.size === 0) return false;
+    return this.#rejected.get(placeKey(folder, name)) === entry.id;
   }
 
   reset(): void {
@@ -89,7 +126,7 @@ export class Deletes {
 
   /** The name is not there, or `seen`, which is another kind of entry, took it. */
   note(folder: Folder, known: Known, seen?: Seen): void {
-    if (!this.#state.options.delete) return;
+    if (!this.#state.options.delete || this.isRejected(folder.id, known)) return;
     const gone = this.#gone.get(folder.id) ?? [];
     const earlier = this.#earlier.get(known.entry.id);
     const isSame = earlier?.known.name === known.name;
@@ -181,6 +218,10 @@ export class Deletes {
       isDirectory: known.entry.kind === 'directory',
     });
   }
+}
+
+function placeKey(folder: NodeId, name: Name): string {
+  return `${folder}/${name}`;
 }
 
 function isSpecial(name: Name, stats: SourceStats): boolean {

@@ -56,8 +56,10 @@ export class InFlight {
   /** How often the receiver lacked what a name's content refers to; a retried node has a new id. */
   readonly #lacks = new Map<string, number>();
   #nextCommit: bigint;
-  #outstanding = 0;
+  /** Changes taken and not settled, by token, and when they were. */
+  readonly #taken = new Map<number, { change: Change; takenMs: number }>();
   #reversalCount = 0;
+  #unreadableCount = 0;
   #settlingCount = 0;
   /** Since when it is known that the receiver holds something else than its sender believes. */
   #doubtedAtMs: number | undefined;
@@ -69,7 +71,12 @@ export class InFlight {
 
   /** Changes taken from the scanner and not settled. */
   get outstanding(): number {
-    return this.#outstanding;
+    return this.#taken.size;
+  }
+
+  /** Those changes, oldest first, and when each was taken (monotonic). */
+  taken(): Iterable<{ readonly change: Change; readonly takenMs: number }> {
+    return this.#taken.values();
   }
 
   get commitCount(): number {
@@ -81,6 +88,11 @@ export class InFlight {
     return this.#reversalCount;
   }
 
+  /** Those of them that could not be read, or not be held by the receiver. */
+  get unreadableCount(): number {
+    return this.#unreadableCount;
+  }
+
   get isSettling(): boolean {
     return this.#settlingCount > 0;
   }
@@ -88,11 +100,11 @@ export class InFlight {
   /** Is it time to agree anew? Not while something is on its way, unless that takes too long. */
   get isDoubtful(): boolean {
     if (this.#doubtedAtMs === undefined) return false;
-    return this.#outstanding === 0 || performance.now() - this.#doubtedAtMs > doubtMsMax;
+    return this.#taken.size === 0 || performance.now() - this.#doubtedAtMs > doubtMsMax;
   }
 
-  take(): void {
-    this.#outstanding++;
+  take(change: Change, takenMs: number): void {
+    this.#taken.set(change.token, { change, takenMs });
   }
 
   isLarge(id: NodeId): boolean {
@@ -217,8 +229,10 @@ export class InFlight {
     this.#settlingCount++;
     await this.#options.scanner.call('settle', outcome, [packed.buffer]);
     this.#settlingCount--;
-    this.#outstanding -= confirmations.length + reversals.length;
+    for (const { token } of confirmations) this.#taken.delete(token);
+    for (const { token } of reversals) this.#taken.delete(token);
     this.#reversalCount += reversals.length;
+    for (const { reason } of reversals) if (reason === 'unreadable') this.#unreadableCount++;
     this.#options.control.wake();
   }
 }

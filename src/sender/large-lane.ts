@@ -37,6 +37,8 @@ export class LargeLane {
   readonly #options: LargeLaneOptions;
   readonly #changes: FileChange[] = [];
   #isIdle = true;
+  /** Second looks waiting or under way. */
+  #lookCount = 0;
 
   constructor(options: LargeLaneOptions) {
     this.#options = options;
@@ -46,7 +48,12 @@ export class LargeLane {
     return this.#isIdle;
   }
 
+  get isLooking(): boolean {
+    return this.#lookCount > 0;
+  }
+
   enqueue(change: FileChange): void {
+    if (change.purpose === 'trust') this.#lookCount++;
     this.#changes.push(change);
   }
 
@@ -58,8 +65,11 @@ export class LargeLane {
       if (change === undefined) {
         if (control.isStopping) return control.wake();
         await control.woken();
-      } else if (change.purpose === 'trust') await this.#look(change);
-      else await this.#send(change);
+      } else if (change.purpose === 'trust') {
+        await this.#look(change);
+        this.#lookCount--;
+        control.wake();
+      } else await this.#send(change);
     }
   }
 

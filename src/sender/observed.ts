@@ -18,6 +18,7 @@ interface Pending {
 }
 
 interface Pause {
+  readonly reason: 'unstable' | 'unreadable';
   readonly untilMs: number;
   readonly delayMs: number;
 }
@@ -296,7 +297,7 @@ export class Observed {
       const before = this.#pauses.get(key)?.delayMs ?? pauseMinMs / 2;
       const delayMs =
         reason === 'unreadable' ? unreadablePauseMs : Math.min(before * 2, pauseMaxMs);
-      this.#pauses.set(key, { untilMs: clockMs() + delayMs, delayMs });
+      this.#pauses.set(key, { reason, untilMs: clockMs() + delayMs, delayMs });
     }
   }
 
@@ -304,6 +305,26 @@ export class Observed {
     if (this.#pauses.size === 0) return false;
     const pause = this.#pauses.get(`${directory}/${name}`);
     return pause !== undefined && pause.untilMs > clockMs();
+  }
+
+  /** Why a name is not tried again before when. */
+  pauseOf(directory: NodeId, name: Name): Pause | undefined {
+    return this.isPaused(directory, name) ? this.#pauses.get(`${directory}/${name}`) : undefined;
+  }
+
+  /** The next look tries again what was paused. */
+  liftPauses(): void {
+    for (const [key, pause] of this.#pauses) this.#pauses.set(key, { ...pause, untilMs: 0 });
+  }
+
+  /**
+   * Every file whose times are not yet trusted is to be read again, whenever that was due: it may
+   * have been edited since it was read without its times telling.
+   */
+  doubtRecent(): void {
+    for (const { id, place } of this.#confirmed.recent(Number.MAX_SAFE_INTEGER)) {
+      this.#unproven.set(id, place);
+    }
   }
 
   /** Files to be looked at again before the sweep may be called quiet. */

@@ -1,6 +1,6 @@
 // Files to be read again although nothing about them moved: for trust, for --checksum, because the
 // receiver lacks them, or because their names belong to one file.
-import { trustAfterMs } from '../limits.ts';
+import { queuedChangesMax, trustAfterMs } from '../limits.ts';
 import { sameSeen } from '../snapshot/diff.ts';
 import type { NodeId } from '../snapshot/entry.ts';
 import type { Known, Seen } from '../snapshot/listing.ts';
@@ -65,7 +65,10 @@ export class Rereads {
   #due(): void {
     for (const { id, place } of this.#state.observed.takeSuspects()) this.#resend(id, place);
     for (const { id, place } of this.#state.confirmed.takeSplits()) this.#resend(id, place);
-    for (const { id, place } of this.#state.observed.dueForTrust(clockMs(), trustPerSlice)) {
+    // Those that a flush or a --once waits for are not left to the next sweeps.
+    const waitedFor = Math.min(this.#state.observed.unprovenCount, queuedChangesMax);
+    const limit = Math.max(trustPerSlice, waitedFor);
+    for (const { id, place } of this.#state.observed.dueForTrust(clockMs(), limit)) {
       const known = this.#state.observed.find(place.parent, place.name);
       const folder = this.#state.observed.pathOf(place.parent);
       if (known?.entry.id !== id || folder === undefined) {

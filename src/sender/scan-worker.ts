@@ -9,6 +9,8 @@ import { DirectSource } from '../tree/source.ts';
 import { Moved, serveCalls } from './calls.ts';
 import type { Reversal, Slice } from './change.ts';
 import type { ReceiverState } from './confirmed.ts';
+import type { Verdict } from './deletes.ts';
+import type { Explanation } from './explain.ts';
 import { type Packed, packChanges, unpackConfirmations } from './packed.ts';
 import type { ScanOptions } from './scan-options.ts';
 import { Scanner } from './scanner.ts';
@@ -92,6 +94,16 @@ const methods = {
       opened().observed.looked(id, isSame, { parent, name });
     }
   },
+
+  /** Content that is not yet trusted is read again before anything is called in sync. */
+  doubtRecent: (_: undefined): void => opened().observed.doubtRecent(),
+
+  /** What is paused after a failed read is tried again by the next look. */
+  liftPauses: (_: undefined): void => opened().observed.liftPauses(),
+
+  decide: (verdict: Verdict): number => opened().decide(verdict),
+
+  explain: ({ path }: { path: string }): Explanation => opened().explain(path),
 
   lost: (entries: readonly { parent: NodeId; name: Name; id: NodeId }[]): void =>
     opened().observed.lost(entries),

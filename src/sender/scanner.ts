@@ -7,8 +7,9 @@ import type { Source } from '../tree/source.ts';
 import type { Slice, SweepSummary } from './change.ts';
 import { clockMs } from './clock.ts';
 import { ConfirmedLayer } from './confirmed.ts';
-import { Deletes } from './deletes.ts';
+import { Deletes, type Verdict } from './deletes.ts';
 import { DirectoryScan } from './directory-scan.ts';
+import { Explainer, type Explanation } from './explain.ts';
 import { Findings } from './findings.ts';
 import { MountGuard } from './mount-guard.ts';
 import { NodeChanges } from './node-changes.ts';
@@ -35,6 +36,8 @@ export class Scanner {
   readonly #rules: IgnoreRules;
   readonly #watch = new Stopwatch();
   #tick: Generator<undefined, SweepSummary> | undefined;
+  /** As of the last tick, the root was not there or not the one that is known. */
+  #isElsewhere = false;
 
   constructor(store: SnapshotStore, source: Source, options: ScanOptions) {
     const confirmed = new ConfirmedLayer(store);
@@ -68,6 +71,20 @@ export class Scanner {
 
   get observed(): Observed {
     return this.#state.observed;
+  }
+
+  /**
+   * What a user says of held deletes, or of another directory in place of the source ('approve':
+   * it is the source now). Returns how many deletes were held.
+   */
+  decide(verdict: Verdict): number {
+    if (verdict === 'approve' && this.#isElsewhere) this.#state.accepted = true;
+    return this.#deletes.decide(verdict);
+  }
+
+  /** Why a path (below the root, latin1) is, or is not, at the replica. */
+  explain(path: string): Explanation {
+    return new Explainer(this.#state, this.#visibility, this.#deletes).explain(path, this.#rules);
   }
 
   /** Drops the observed layer and any tick under way: what was queued will be found again. */
@@ -110,8 +127,10 @@ export class Scanner {
     const root = this.#root.open(stats => this.#poller.mustListRoot(stats, budgetMs));
     if ('reason' in root) {
       this.#poller.reset();
+      this.#isElsewhere = true;
       return this.#summary({ root: { kind: 'gone', reason: root.reason }, isWhole: false });
     }
+    this.#isElsewhere = false;
     this.#rereads.begin();
     const isWhole = this.#rereads.wantsSweep || this.#poller.fits(budgetMs);
     if (isWhole) yield* this.#poller.sweep(root, this.#rules);

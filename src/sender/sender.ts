@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import { Worker } from 'node:worker_threads';
 import { type ErrorCode, ReplicaError } from '../errors.ts';
-import { queuedChangesMax, reconnectMinMs } from '../limits.ts';
+import { reconnectMinMs } from '../limits.ts';
 import type { Log } from '../log.ts';
 import { reconnectDelayMs } from '../net/backoff.ts';
 import type { Connection } from '../net/connection.ts';
@@ -13,15 +13,17 @@ import { fromUserPath } from '../snapshot/name.ts';
 import { MessageType } from '../wire/messages.ts';
 import { Agreement, failureOf, greet, type Messages } from './agree.ts';
 import { WorkerCalls } from './calls.ts';
-import type { PollFigures, SweepSummary } from './change.ts';
-import { CpuBudget } from './cpu-budget.ts';
+import type { Verdict } from './deletes.ts';
 import { Mailbox, type SenderEvent, type SenderOutcome } from './events.ts';
+import type { Explanation } from './explain.ts';
 import { itemize } from './itemize.ts';
-import { unpackChanges } from './packed.ts';
 import type { ReadMethods } from './read-worker.ts';
 import { scopePath } from './scan-options.ts';
 import type { ScanMethods } from './scan-worker.ts';
+import { type SenderStatus, StatusBoard } from './status-board.ts';
+import { type Flushed, Steering } from './steering.ts';
 import { SweepReport } from './sweep-report.ts';
+import { Ticker } from './ticker.ts';
 import { Transfer } from './transfer.ts';
 import { delay, onAbort } from './waiting.ts';
 
@@ -55,14 +57,8 @@ export interface SenderOptions {
   readonly signal: AbortSignal;
 }
 
-/** Scan time before the main thread gets a word in. */
-const sliceMs = 50;
-/** A scan call that takes longer than this is reported: the file system hangs. */
-const slowAfterMs = 5_000;
 /** What a stop waits for the commit under way. */
 const stopMs = 10_000;
-/** Sweeps of a `once` run that find only what cannot be read or keeps changing. */
-const onceRetriesMax = 8;
 /** Times a `once` run agrees anew on what the receiver holds, with growing pauses. */
 const onceDoubtsMax = 5;
 /** Handshakes in a row that fail before the key counts as wrong. */
@@ -87,7 +83,10 @@ export class Sender {
   readonly #events = new Mailbox<SenderEvent>();
   readonly #instanceId = randomBytes(16);
   readonly #report = new SweepReport(this.#events);
-  /** Something became durable, or everything was found to be, since the last reconnect. */
+  readonly #steering = new Steering();
+  readonly #board = new StatusBoard();
+  #transfer: Transfer | undefined;
+  /** Something became durable since the last reconnect. */
   #hasProgress = false;
   #outcome: SenderOutcome = {
     inSync: false,
@@ -144,15 +143,70 @@ export class Sender {
       (error: unknown) => error,
     );
     void done.then(() => this.#events.close());
-    for await (const event of this.#events) if (this.#report.isNews(event)) yield event;
+    for await (const event of this.#events) {
+      this.#board.note(event);
+      if (this.#report.isNews(event)) yield event;
+    }
     const bug = await done;
+    this.#steering.close(new ReplicaError('ERR_SOCKET', 'the push ended'));
     if (bug !== undefined) throw bug;
     yield { kind: 'end', outcome: this.#outcome };
   }
 
-  /** How often the source is looked at, as of the last tick; undefined before the first. */
-  get figures(): PollFigures | undefined {
-    return this.#report.figures;
+  // -- asked while it runs ------------------------------------------------------------------------
+
+  /**
+   * Resolves when everything that was at the source at this call is durable at the replica, an edit
+   * made just before it included. Rejects when paused, when the source is gone, when the sender
+   * ends, or when `signal` is aborted.
+   */
+  flush(signal?: AbortSignal): Promise<Flushed> {
+    return this.#steering.flush(signal);
+  }
+
+  /** Looks at nothing and sends nothing new until `resume`; the connection stays. */
+  pause(): void {
+    this.#steering.pause();
+  }
+
+  resume(): void {
+    this.#steering.resume();
+  }
+
+  /**
+   * What becomes of held deletes: 'approve' carries them out, 'reject' leaves those entries at the
+   * replica for as long as this sender runs. Returns how many there were.
+   */
+  async decide(verdict: Verdict): Promise<number> {
+    const count = await this.#scanner.call('decide', verdict);
+    this.#steering.hurry();
+    return count;
+  }
+
+  /** What is known about one path of the source (relative to it, as a user gives it). */
+  explain(path: string): Promise<Explanation> {
+    return this.#scanner.call('explain', { path: fromUserPath(path) });
+  }
+
+  /** One line for each change that is under way, oldest first, at most `limit`. */
+  pending(limit: number): string[] {
+    const lines: string[] = [];
+    for (const change of this.#transfer?.underWay() ?? []) {
+      if (lines.length >= limit) break;
+      lines.push(itemize(change));
+    }
+    return lines;
+  }
+
+  get status(): SenderStatus {
+    return this.#board.status({
+      isPaused: this.#steering.isPaused,
+      isSynced: this.#report.isSynced,
+      outstanding: this.#transfer?.outstanding ?? 0,
+      oldestMs: this.#transfer?.oldestMs ?? this.#report.deferredSinceMs,
+      ...this.#report.tree,
+      poll: this.#report.figures,
+    });
   }
 
   /** Ends the workers. False when one hangs in the file system and could not be ended. */
@@ -206,7 +260,7 @@ export class Sender {
         if (fatal.has(error.code) || (error.code === 'ERR_PROTOCOL' && once))
           return this.#fail(error);
         // A receiver that agrees and then cannot write is not asked seven times a second.
-        if (this.#hasProgress) attempt = 0;
+        if (this.#report.takeProgress() || this.#hasProgress) attempt = 0;
         this.#hasProgress = false;
         const retryInMs = reconnectDelayMs(attempt, Math.random());
         if (once && performance.now() + retryInMs > deadlineMs) {
@@ -227,6 +281,8 @@ export class Sender {
 
   /** One connection; true when there is nothing more to do, false to connect again. */
   async #session(connection: Connection, onAgreed: () => void): Promise<boolean> {
+    const report = this.#report;
+    const steering = this.#steering;
     const messages = connection.messages();
     const welcome = await greet(connection, messages, {
       ...this.#options,
@@ -252,12 +308,18 @@ export class Sender {
       events: this.#events,
       watermark: welcome.watermark,
     });
+    this.#transfer = transfer;
+    const parts = { scanner: this.#scanner, events: this.#events };
+    const ticker = new Ticker(this.#options, { ...parts, report, steering }, transfer);
     const stopped = onAbort(this.#options.signal, () => {});
     const over = new AbortController();
     try {
       const broken = this.#receive(messages, transfer);
       const sending = transfer.run();
-      const ticking = this.#ticks(transfer);
+      const ticking = ticker.run().then(outcome => {
+        if (outcome !== undefined) this.#outcome = outcome;
+        return outcome !== undefined;
+      });
       // Each fails the session; what is still running ends with the connection.
       for (const task of [broken, sending, ticking]) task.catch(() => {});
       // A sweep or a read may hang in the file system: a stop waits for neither.
@@ -273,6 +335,7 @@ export class Sender {
       over.abort();
       stopped.forget();
       transfer.end();
+      this.#transfer = undefined;
     }
   }
 
@@ -283,117 +346,6 @@ export class Sender {
       await transfer.receive(message);
     }
     throw new ReplicaError('ERR_SOCKET', 'the receiver closed the connection');
-  }
-
-  // -- ticking ----------------------------------------------------------------------------------
-
-  /**
-   * True when there is nothing more to do: the end of a `once`, or of the process. False when both
-   * sides have to agree anew on what the receiver holds.
-   */
-  async #ticks(transfer: Transfer): Promise<boolean> {
-    const { signal, intervalMs, once, checksum, cpuShare, cpuMs } = this.#options;
-    const nowMs = (): number => performance.now();
-    const budget = new CpuBudget({ share: cpuShare, intervalMs, cpuMs, nowMs });
-    let retries = 0;
-    while (!signal.aborted) {
-      const begunMs = performance.now();
-      const budgetMs = once || checksum ? Number.POSITIVE_INFINITY : budget.nextMs();
-      const summary = await this.#tick(transfer, budgetMs);
-      if (this.#options.dryRun) return true;
-      if (once) {
-        await this.#orStopped(transfer.idle());
-        if (transfer.isDoubtful) return false;
-        const isMoving = summary.changes > 0 && summary.root.kind === 'ok';
-        retries = isMoving && summary.problems === 0 ? 0 : retries + 1;
-        const needsLook = transfer.takeNeedOfLook() || checksum;
-        const isSettled = summary.deferred === 0 && !(isMoving && needsLook);
-        if (isSettled && isMoving) await this.#note(transfer, { ...summary, changes: 0 });
-        if (isSettled || retries > onceRetriesMax) return this.#finishOnce(transfer, summary);
-        if (!isMoving) await delay(100, signal);
-        continue;
-      }
-      if (transfer.isDoubtful) return false;
-      const tookMs = performance.now() - begunMs;
-      await delay(Math.max(intervalMs - tookMs, 1), signal);
-    }
-    this.#outcome = { ...this.#outcome, interrupted: true };
-    return true;
-  }
-
-  /** Until that is so, or the signal says stop. */
-  async #orStopped(condition: Promise<void>): Promise<void> {
-    const aborted = onAbort(this.#options.signal, () => {});
-    await Promise.race([condition, aborted.done]);
-    aborted.forget();
-  }
-
-  #finishOnce(transfer: Transfer, summary: SweepSummary): boolean {
-    const troubles = transfer.takeTroubles();
-    const problems = summary.problems + troubles.failed + (summary.deferred > 0 ? 1 : 0);
-    const held = summary.held?.count ?? 0;
-    const isGone = summary.root.kind === 'gone';
-    this.#outcome = {
-      inSync: problems === 0 && held === 0 && !isGone,
-      problems,
-      vanished: troubles.vanished,
-      held,
-      interrupted: false,
-      error:
-        summary.root.kind === 'gone'
-          ? new ReplicaError('ERR_PATH', `source ${this.#options.source}: ${summary.root.reason}`)
-          : undefined,
-    };
-    return true;
-  }
-
-  /** One tick: slices of scanning, each handed to the transfer as it comes. */
-  async #tick(transfer: Transfer, budgetMs: number): Promise<SweepSummary> {
-    for (;;) {
-      // Whatever is seen while there is no room is put off, and has to be found anew.
-      if (!this.#options.dryRun) await this.#orStopped(transfer.room());
-      transfer.assertOpen();
-      const room = this.#options.dryRun
-        ? queuedChangesMax
-        : queuedChangesMax - transfer.outstanding;
-      const slice = await this.#watched(this.#scanner.call('next', { room, sliceMs, budgetMs }));
-      // A tick that outlived its session must not take what the next one has to send.
-      transfer.assertOpen();
-      const changes = unpackChanges(slice.changes);
-      for (const problem of slice.problems) this.#events.put({ kind: 'problem', problem });
-      if (this.#options.dryRun) {
-        for (const change of changes) {
-          // A second look at content is no operation.
-          if (change.kind === 'file' && change.purpose === 'trust') continue;
-          this.#events.put({ kind: 'operation', text: itemize(change) });
-        }
-      } else transfer.enqueue(changes);
-      if (slice.summary !== undefined) {
-        await this.#note(transfer, slice.summary);
-        return slice.summary;
-      }
-    }
-  }
-
-  async #note(transfer: Transfer, summary: SweepSummary): Promise<void> {
-    if (this.#report.add(summary, transfer.outstanding)) this.#hasProgress = true;
-    if (this.#report.isSynced && !this.#options.dryRun) await transfer.inSync();
-  }
-
-  /** Says so when the file system does not answer, and when it does again. */
-  async #watched<T>(call: Promise<T>): Promise<T> {
-    let isSlow = false;
-    const timer = setTimeout(() => {
-      isSlow = true;
-      const reason = `no answer from the file system for ${slowAfterMs / 1000} s; nothing is deleted`;
-      this.#events.put({ kind: 'source', state: 'slow', reason });
-    }, slowAfterMs);
-    try {
-      return await call;
-    } finally {
-      clearTimeout(timer);
-      if (isSlow) this.#events.put({ kind: 'source', state: 'back', reason: 'it answers again' });
-    }
   }
 }
 

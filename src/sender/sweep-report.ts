@@ -12,8 +12,11 @@ export class SweepReport {
   #held = '';
   #rootGone = '';
   #isSynced = false;
+  #hasProgress = false;
   #figures: PollFigures | undefined;
   #figuresAtMs = Number.NEGATIVE_INFINITY;
+  #deferredSinceMs: number | undefined;
+  #tree = { entries: 0, special: 0 };
 
   constructor(events: Mailbox<SenderEvent>) {
     this.#events = events;
@@ -21,6 +24,16 @@ export class SweepReport {
 
   get isSynced(): boolean {
     return this.#isSynced;
+  }
+
+  /** Entries as of the last tick. */
+  get tree(): { readonly entries: number; readonly special: number } {
+    return this.#tree;
+  }
+
+  /** Since when each tick found something that had to be put off (monotonic). */
+  get deferredSinceMs(): number | undefined {
+    return this.#deferredSinceMs;
   }
 
   get figures(): PollFigures | undefined {
@@ -42,8 +55,14 @@ export class SweepReport {
     return true;
   }
 
-  /** True when the sweep shows that everything is in sync, and the one before did not. */
-  add(summary: SweepSummary, outstanding: number): boolean {
+  /** Was everything found to be in sync since the last call? */
+  takeProgress(): boolean {
+    const hasProgress = this.#hasProgress;
+    this.#hasProgress = false;
+    return hasProgress;
+  }
+
+  add(summary: SweepSummary, outstanding: number): void {
     const gone = summary.root.kind === 'gone' ? summary.root.reason : '';
     if (gone !== this.#rootGone) {
       if (gone !== '') this.#events.put({ kind: 'source', state: 'gone', reason: gone });
@@ -57,16 +76,17 @@ export class SweepReport {
       else this.#events.put({ kind: 'released' });
       this.#held = held;
     }
+    const { entries, special } = summary;
+    this.#tree = { entries, special };
+    this.#deferredSinceMs = summary.deferred > 0 ? (this.#deferredSinceMs ?? clockMs()) : undefined;
     const isQuiet = summary.changes === 0 && summary.deferred === 0 && outstanding === 0;
     const isSynced = isQuiet && gone === '' && held === '';
-    const isNew = isSynced && !this.#isSynced;
-    if (isNew) {
+    if (isSynced && !this.#isSynced) {
+      this.#hasProgress = true;
       if (summary.isWhole && summary.problems === 0) this.#reported.clear();
-      const { entries, special } = summary;
       this.#events.put({ kind: 'synced', entries, special });
     }
     if (isSynced || summary.changes > 0) this.#isSynced = isSynced;
-    return isNew;
   }
 
   #addFigures(poll: PollFigures): void {

@@ -5,6 +5,7 @@ import type { Connection } from '../net/connection.ts';
 import { type Message, MessageType } from '../wire/messages.ts';
 import type { WorkerCalls } from './calls.ts';
 import type { Change, Reversal } from './change.ts';
+import { clockMs } from './clock.ts';
 import { CommitLane } from './commit-lane.ts';
 import { Departures } from './departures.ts';
 import type { Mailbox, SenderEvent } from './events.ts';
@@ -71,6 +72,27 @@ export class Transfer {
     return this.#inFlight.outstanding;
   }
 
+  /** Those changes, oldest first. */
+  *underWay(): Generator<Change, void> {
+    for (const { change } of this.#inFlight.taken()) yield change;
+  }
+
+  /** When the oldest of them was taken (monotonic). */
+  get oldestMs(): number | undefined {
+    for (const { takenMs } of this.#inFlight.taken()) return takenMs;
+    return undefined;
+  }
+
+  /** Changes since the session began that could not be read, or not be held by the receiver. */
+  get unreadableCount(): number {
+    return this.#inFlight.unreadableCount;
+  }
+
+  /** Changes since the session began that were taken back for another reason, to be found again. */
+  get retryCount(): number {
+    return this.#inFlight.reversalCount - this.#inFlight.unreadableCount;
+  }
+
   /** Is it time to agree anew on what the receiver holds? */
   get isDoubtful(): boolean {
     return this.#inFlight.isDoubtful;
@@ -84,6 +106,7 @@ export class Transfer {
   enqueue(changes: readonly Change[]): void {
     const inFlight = this.#inFlight;
     const superseded: Reversal[] = [];
+    const nowMs = clockMs();
     for (const change of changes) {
       const isLarge = change.kind === 'file' && change.entry.size >= largeFileSize;
       if (change.kind === 'file' && change.purpose === 'trust') {
@@ -91,7 +114,7 @@ export class Transfer {
         else this.#commits.enqueueLook(change);
         continue;
       }
-      inFlight.take();
+      inFlight.take(change, nowMs);
       if (!isPlain(change)) this.#needsLook = true;
       const id = idOf(change);
       if (inFlight.isLarge(id) && change.kind !== 'remove') {
@@ -131,6 +154,13 @@ export class Transfer {
   /** Resolves when every change taken so far is settled, or never will be. */
   async idle(): Promise<void> {
     while (this.outstanding > 0 && !this.#control.isOver) await this.#control.woken();
+  }
+
+  /** Resolves when every second look asked for so far is over, or never will be. */
+  async looked(): Promise<void> {
+    while ((this.#commits.isLooking || this.#large.isLooking) && !this.#control.isOver) {
+      await this.#control.woken();
+    }
   }
 
   /** Resolves when there is room for more changes than one slice finds, or never will be. */

@@ -8,7 +8,7 @@ import { below, type SourceListing } from '../tree/source-listing.ts';
 import { isInScope } from './scan-options.ts';
 import type { Folder, ScanState } from './scan-state.ts';
 
-const reservedName = '.replica';
+export const reservedName = '.replica';
 
 export class Visibility {
   readonly #state: ScanState;
@@ -41,6 +41,13 @@ export class Visibility {
       this.#state.findings.problem(below(folder.path, ignoreFileName), code, 'cannot be read');
       return folder.rules;
     }
+  }
+
+  /** The rules in force inside a directory as its rule file is now; remembers nothing. */
+  rulesAt(folder: Folder): IgnoreRules {
+    const path = below(folder.path, ignoreFileName);
+    if (this.#state.source.stat(path) === undefined) return folder.rules;
+    return folder.rules.with(folder.path, this.#state.source.readText(path));
   }
 
   /**

@@ -1,0 +1,208 @@
+// Tick after tick of one session: look at the source, hand what is found to the transfer, and see
+// whether source and replica are equal. Between ticks it does what users ask for (steering.ts).
+import { performance } from 'node:perf_hooks';
+import { ReplicaError } from '../errors.ts';
+import { queuedChangesMax } from '../limits.ts';
+import type { WorkerCalls } from './calls.ts';
+import type { SweepSummary } from './change.ts';
+import { CpuBudget } from './cpu-budget.ts';
+import type { Mailbox, SenderEvent, SenderOutcome } from './events.ts';
+import { itemize } from './itemize.ts';
+import { unpackChanges } from './packed.ts';
+import type { ScanMethods } from './scan-worker.ts';
+import type { SenderOptions } from './sender.ts';
+import type { Flush, Steering } from './steering.ts';
+import type { SweepReport } from './sweep-report.ts';
+import type { Transfer } from './transfer.ts';
+import { delay, onAbort } from './waiting.ts';
+
+/** Scan time before the main thread gets a word in. */
+const sliceMs = 50;
+/** A scan call that takes longer than this is reported: the file system hangs. */
+const slowAfterMs = 5_000;
+/** Sweeps of a `once` run that find only what cannot be read or keeps changing. */
+const onceRetriesMax = 8;
+/** Between the sweeps of a flush, while files change as they are read: at first, and at most. */
+const flushPauseMs = { min: 10, max: 500 };
+
+export interface TickerParts {
+  readonly scanner: WorkerCalls<ScanMethods>;
+  readonly events: Mailbox<SenderEvent>;
+  readonly report: SweepReport;
+  readonly steering: Steering;
+}
+
+export class Ticker {
+  readonly #options: SenderOptions;
+  readonly #parts: TickerParts;
+  readonly #transfer: Transfer;
+
+  /** Of one session, which has the transfer. */
+  constructor(options: SenderOptions, parts: TickerParts, transfer: Transfer) {
+    this.#options = options;
+    this.#parts = parts;
+    this.#transfer = transfer;
+  }
+
+  /**
+   * Until the end of a `once` or of the process, which has an outcome; undefined when both sides
+   * have to agree anew on what the receiver holds.
+   */
+  async run(): Promise<SenderOutcome | undefined> {
+    const { signal, intervalMs, checksum, cpuShare, cpuMs, dryRun } = this.#options;
+    const once = this.#options.once || dryRun;
+    const { steering } = this.#parts;
+    const transfer = this.#transfer;
+    const nowMs = (): number => performance.now();
+    const budget = new CpuBudget({ share: cpuShare, intervalMs, cpuMs, nowMs });
+    let retries = 0;
+    for (;;) {
+      await steering.resumed(signal);
+      if (signal.aborted) return { ...noOutcome, interrupted: true };
+      const begunMs = performance.now();
+      const flushes = steering.flushes();
+      const budgetMs = once || checksum ? Number.POSITIVE_INFINITY : budget.nextMs();
+      if (flushes.length > 0) await this.#flush(flushes);
+      else if (!once) await this.#tick(budgetMs);
+      if (once) {
+        const summary = await this.#tick(budgetMs);
+        if (dryRun) return noOutcome;
+        await this.#orStopped(transfer.idle());
+        if (transfer.isDoubtful) return undefined;
+        const isMoving = summary.changes > 0 && summary.root.kind === 'ok';
+        retries = isMoving && summary.problems === 0 ? 0 : retries + 1;
+        const needsLook = transfer.takeNeedOfLook() || checksum;
+        const isSettled = summary.deferred === 0 && !(isMoving && needsLook);
+        if (isSettled && isMoving) await this.#note({ ...summary, changes: 0 });
+        if (isSettled || retries > onceRetriesMax) return this.#outcomeOfOnce(summary);
+        if (!isMoving) await delay(100, signal);
+        continue;
+      }
+      if (transfer.isDoubtful) return undefined;
+      const tookMs = performance.now() - begunMs;
+      await steering.asked(Math.max(intervalMs - tookMs, 1), signal);
+    }
+  }
+
+  /**
+   * Sweeps until everything that was at the source when these were asked for is durable. What cannot
+   * be read is counted, not waited for. A session that breaks meanwhile leaves them to the next one.
+   */
+  async #flush(flushes: readonly Flush[]): Promise<void> {
+    const { scanner } = this.#parts;
+    const { signal } = this.#options;
+    const transfer = this.#transfer;
+    // What is under way now says nothing about what is at the source now.
+    await this.#orStopped(transfer.idle());
+    await scanner.call('doubtRecent', undefined);
+    for (let pauseMs = flushPauseMs.min; !signal.aborted; pauseMs *= 2) {
+      const { retryCount: retriesBefore, unreadableCount: unreadableBefore } = transfer;
+      await scanner.call('liftPauses', undefined);
+      const summary = await this.#tick(Number.POSITIVE_INFINITY);
+      await this.#orStopped(transfer.idle());
+      await this.#orStopped(transfer.looked());
+      if (signal.aborted || transfer.isDoubtful) return;
+      if (summary.root.kind === 'gone') {
+        const message = `source ${this.#options.source}: ${summary.root.reason}`;
+        for (const flush of flushes) flush.fail(new ReplicaError('ERR_PATH', message));
+        return;
+      }
+      if (summary.deferred === 0 && transfer.retryCount === retriesBefore) {
+        const problems = summary.problems + transfer.unreadableCount - unreadableBefore;
+        const held = summary.held?.count ?? 0;
+        // What the sweep found is durable: no other one has to come by to see it.
+        await this.#note({ ...summary, changes: 0 });
+        for (const flush of flushes) flush.done({ entries: summary.entries, problems, held });
+        return;
+      }
+      await delay(Math.min(pauseMs, flushPauseMs.max), signal);
+    }
+  }
+
+  /** Until that is so, or the signal says stop. */
+  async #orStopped(condition: Promise<void>): Promise<void> {
+    const aborted = onAbort(this.#options.signal, () => {});
+    await Promise.race([condition, aborted.done]);
+    aborted.forget();
+  }
+
+  #outcomeOfOnce(summary: SweepSummary): SenderOutcome {
+    const troubles = this.#transfer.takeTroubles();
+    const problems = summary.problems + troubles.failed + (summary.deferred > 0 ? 1 : 0);
+    const held = summary.held?.count ?? 0;
+    const isGone = summary.root.kind === 'gone';
+    return {
+      inSync: problems === 0 && held === 0 && !isGone,
+      problems,
+      vanished: troubles.vanished,
+      held,
+      interrupted: false,
+      error:
+        summary.root.kind === 'gone'
+          ? new ReplicaError('ERR_PATH', `source ${this.#options.source}: ${summary.root.reason}`)
+          : undefined,
+    };
+  }
+
+  /** One tick: slices of scanning, each handed to the transfer as it comes. */
+  async #tick(budgetMs: number): Promise<SweepSummary> {
+    const { scanner, events } = this.#parts;
+    const transfer = this.#transfer;
+    for (;;) {
+      // Whatever is seen while there is no room is put off, and has to be found anew.
+      if (!this.#options.dryRun) await this.#orStopped(transfer.room());
+      transfer.assertOpen();
+      const room = this.#options.dryRun
+        ? queuedChangesMax
+        : queuedChangesMax - transfer.outstanding;
+      const slice = await this.#watched(scanner.call('next', { room, sliceMs, budgetMs }));
+      // A tick that outlived its session must not take what the next one has to send.
+      transfer.assertOpen();
+      const changes = unpackChanges(slice.changes);
+      for (const problem of slice.problems) events.put({ kind: 'problem', problem });
+      if (this.#options.dryRun) {
+        for (const change of changes) {
+          // A second look at content is no operation.
+          if (change.kind === 'file' && change.purpose === 'trust') continue;
+          events.put({ kind: 'operation', text: itemize(change) });
+        }
+      } else transfer.enqueue(changes);
+      if (slice.summary !== undefined) {
+        await this.#note(slice.summary);
+        return slice.summary;
+      }
+    }
+  }
+
+  async #note(summary: SweepSummary): Promise<void> {
+    const { report } = this.#parts;
+    report.add(summary, this.#transfer.outstanding);
+    if (report.isSynced && !this.#options.dryRun) await this.#transfer.inSync();
+  }
+
+  /** Says so when the file system does not answer, and when it does again. */
+  async #watched<T>(call: Promise<T>): Promise<T> {
+    const { events } = this.#parts;
+    let isSlow = false;
+    const timer = setTimeout(() => {
+      isSlow = true;
+      const reason = `no answer from the file system for ${slowAfterMs / 1000} s; nothing is deleted`;
+      events.put({ kind: 'source', state: 'slow', reason });
+    }, slowAfterMs);
+    try {
+      return await call;
+    } finally {
+      clearTimeout(timer);
+      if (isSlow) events.put({ kind: 'source', state: 'back', reason: 'it answers again' });
+    }
+  }
+}
+
+const noOutcome: SenderOutcome = {
+  inSync: false,
+  problems: 0,
+  vanished: 0,
+  held: 0,
+  interrupted: false,
+  error: undefined,
+};
