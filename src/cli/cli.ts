@@ -11,6 +11,15 @@ import { type Programs, realPrograms } from './programs.ts';
 import { PushCommand } from './push-command.ts';
 import { ReceiveCommand } from './receive-command.ts';
 import { type CommandSet, ReplicaCommand } from './replica-command.ts';
+import { ListCommand, StatusCommand } from './status-command.ts';
+import {
+  ApproveCommand,
+  ExplainCommand,
+  FlushCommand,
+  PauseCommand,
+  RejectCommand,
+  ResumeCommand,
+} from './steer-commands.ts';
 import { VerifyCommand } from './verify-command.ts';
 import { readVersion } from './version.ts';
 
@@ -19,6 +28,14 @@ const commandClasses: readonly (CommandClass<CliContext> & {
 })[] = [
   ReceiveCommand,
   PushCommand,
+  StatusCommand,
+  ListCommand,
+  ExplainCommand,
+  FlushCommand,
+  PauseCommand,
+  ResumeCommand,
+  ApproveCommand,
+  RejectCommand,
   VerifyCommand,
   PairCommand,
   KeyShowCommand,

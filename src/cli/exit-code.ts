@@ -24,7 +24,7 @@ export const exitCodeMeanings: readonly (readonly [ExitCode, string])[] = [
   [ExitCode.Usage, 'wrong flag, value or setting'],
   [ExitCode.Path, 'unsuitable path, or a destination that refuses (another source, not empty)'],
   [ExitCode.Auth, 'no key, or a wrong or revoked one'],
-  [ExitCode.Socket, 'cannot listen or connect'],
+  [ExitCode.Socket, 'cannot listen or connect; status, flush and the like: no push is running'],
   [ExitCode.Io, 'file I/O failed (disk full, read-only, damaged state)'],
   [ExitCode.Protocol, 'protocol error, or a newer sender of the same source took over'],
   [ExitCode.Interrupted, '--once was interrupted before the trees were equal'],

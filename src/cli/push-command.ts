@@ -6,6 +6,7 @@ import { closeInTime } from './close-in-time.ts';
 import { readCompression } from './compression-settings.ts';
 import { processCpuMs } from './cpu-time.ts';
 import { ExitCode } from './exit-code.ts';
+import { openControl } from './push-control.ts';
 import { outcomeExitCode, reportEvent } from './push-report.ts';
 import { ownFilesExclusions, readPushSettings } from './push-settings.ts';
 import { ReplicaCommand, type Surroundings } from './replica-command.ts';
@@ -128,6 +129,8 @@ export class PushCommand extends ReplicaCommand {
       });
       let isSlow = false;
       const graceMs = (): number => (isSlow ? slowStopMs : stopMsMax);
+      const identity = { source, target: route.name, pid: process.pid };
+      const control = await openControl(stateFolder, sender, { identity, log });
       try {
         for await (const event of untilStopped(sender.run(), signal, graceMs)) {
           reportEvent(event, { log, stdout });
@@ -137,6 +140,7 @@ export class PushCommand extends ReplicaCommand {
         if (!signal.aborted) throw new Error('the sender ended without an outcome');
         return own.once ? ExitCode.Interrupted : ExitCode.Done;
       } finally {
+        await control.close();
         await closeInTime(() => sender.close(), log, this.context);
       }
     } finally {

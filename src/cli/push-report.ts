@@ -3,6 +3,7 @@ import type { Writable } from 'node:stream';
 import type { Log } from '../log.ts';
 import type { SenderEvent, SenderOutcome } from '../sender/events.ts';
 import { printable } from '../snapshot/name.ts';
+import { count, formatBytes } from './counted.ts';
 import { formatDuration } from './duration.ts';
 import { ExitCode } from './exit-code.ts';
 import { plainLine } from './plain-line.ts';
@@ -68,7 +69,7 @@ export function reportEvent(event: SenderEvent, { log, stdout }: ReportTo): void
     case 'held':
       log.warn(
         { count: event.count },
-        `${count(event.count, 'delete')} held: ${event.reason}; --accept-deletes releases them`,
+        `${count(event.count, 'delete')} held: ${event.reason}; 'replica approve' or --accept-deletes releases them`,
       );
       return;
     case 'released':
@@ -123,22 +124,4 @@ export function outcomeExitCode(
   if (outcome.held > 0) return ExitCode.Held;
   if (outcome.vanished > 0) return ExitCode.Vanished;
   return outcome.inSync || options.dryRun ? ExitCode.Done : ExitCode.Partial;
-}
-
-/** '1 operation', '3 entries'. */
-function count(value: number, one: string, many = `${one}s`): string {
-  return `${value} ${value === 1 ? one : many}`;
-}
-
-/** Three digits at most: '0 B', '417 B', '1.21 MB'. */
-export function formatBytes(bytes: number): string {
-  const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
-  let value = bytes;
-  let unit = 0;
-  while (value >= 999.5 && unit < units.length - 1) {
-    value /= 1000;
-    unit++;
-  }
-  const digits = unit === 0 || value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2;
-  return `${value.toFixed(digits)} ${units[unit] ?? ''}`;
 }

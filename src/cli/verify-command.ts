@@ -8,11 +8,12 @@ import { defaultMaxDelete } from '../snapshot/guard.ts';
 import { printable } from '../snapshot/name.ts';
 import { checkSource, realPathOf } from './checks.ts';
 import { closeInTime } from './close-in-time.ts';
+import { formatBytes } from './counted.ts';
 import { processCpuMs } from './cpu-time.ts';
 import { ExitCode } from './exit-code.ts';
 import { plainLine } from './plain-line.ts';
 import type { RunningVerifier } from './programs.ts';
-import { formatBytes, reportEvent } from './push-report.ts';
+import { reportEvent } from './push-report.ts';
 import {
   ownFilesExclusions,
   readCpuLimit,

@@ -6,6 +6,7 @@ import { ReplicaError } from '../../src/errors.ts';
 import { memoryPair } from '../../src/net/memory-pair.ts';
 import type { SenderEvent, SenderOutcome } from '../../src/sender/events.ts';
 import type { SenderOptions } from '../../src/sender/sender.ts';
+import type { SenderStatus } from '../../src/sender/status-board.ts';
 import { type InProcessOptions, runInProcess } from '../support/run-cli.ts';
 
 const equal: SenderOutcome = {
@@ -42,6 +43,7 @@ class Doubles {
       openSender: async options => {
         this.sender = options;
         return {
+          ...unasked,
           async *run() {
             yield* events;
           },
@@ -51,6 +53,17 @@ class Doubles {
     };
   }
 }
+
+const notHere = (): never => {
+  throw new Error('not in this test');
+};
+
+/** What nobody asks these senders. */
+const unasked = {
+  status: {} as SenderStatus, // Not looked at.
+  ...{ pending: notHere, explain: notHere, flush: notHere },
+  ...{ pause: notHere, resume: notHere, decide: notHere },
+};
 
 /** `push src ./dst` with a sender that says `events`. */
 async function push(
@@ -228,7 +241,7 @@ t.test('says what happens, as JSON lines off a terminal and as sentences on one'
     'connected to this process',
     'commit 7: 1 operation, 417 B sent, 1.21 MB reused, 12 ms',
     'a\\x0a\\xff: permission denied (EACCES)',
-    '3 deletes held: the source is empty; --accept-deletes releases them',
+    "3 deletes held: the source is empty; 'replica approve' or --accept-deletes releases them",
     'held deletes released',
     'the source is gone: its folder is missing',
     'the source is back: its folder is there again',

@@ -1,0 +1,61 @@
+// The commands that ask a running push: which one is meant, and how it is asked.
+import { resolve } from 'node:path';
+import { Option } from 'clipanion';
+import { callControl } from '../control/control-client.ts';
+import { ReplicaError } from '../errors.ts';
+import { plainLine } from './plain-line.ts';
+import { ReplicaCommand, type Surroundings } from './replica-command.ts';
+import { findPushes, noPush, onlyOne, type RunningPush } from './running-pushes.ts';
+
+export abstract class ControlCommand extends ReplicaCommand {
+  state = Option.String('--state', { description: '<DIR> As for the push' });
+  json = Option.Boolean('--json', { description: 'Print JSON' });
+
+  protected async running(
+    { settings, folders }: Surroundings,
+    choice: { readonly source: string | undefined; readonly target: string | undefined },
+  ): Promise<readonly RunningPush[]> {
+    const { cwd, signal } = this.context;
+    const stateBase = resolve(cwd, settings.text('state', this.state)?.value ?? folders.state);
+    return await findPushes(stateBase, choice, { cwd, signal });
+  }
+
+  /** The answer of a push; throws ERR_SOCKET when it ended meanwhile. */
+  protected async ask(
+    { folder }: RunningPush,
+    command: string,
+    { argument, signal = this.context.signal }: { argument?: unknown; signal?: AbortSignal } = {},
+  ): Promise<unknown> {
+    const answer = await callControl({ folder, command, argument, signal });
+    if (answer !== undefined) return answer.result;
+    throw new ReplicaError('ERR_SOCKET', 'the push ended');
+  }
+
+  /** `fields` with --json, otherwise the text. */
+  protected print(fields: unknown, text: string): void {
+    const line = this.json ? JSON.stringify(fields) : plainLine(text);
+    this.context.stdout.write(`${line}\n`);
+  }
+}
+
+/** Those that are about one push. */
+export abstract class OnePushCommand extends ControlCommand {
+  source = Option.String({ name: 'src', required: false });
+  target = Option.String({ name: 'target', required: false });
+
+  protected async one(surroundings: Surroundings): Promise<RunningPush> {
+    const { source, target } = this;
+    return onlyOne(await this.running(surroundings, { source, target }), { source, target });
+  }
+
+  protected async all(surroundings: Surroundings): Promise<readonly RunningPush[]> {
+    const { source, target } = this;
+    const pushes = await this.running(surroundings, { source, target });
+    if (pushes.length === 0) throw noPush({ source, target });
+    return pushes;
+  }
+}
+
+/** '<src> and <target> may be left out where only one push fits.' */
+export const choiceNote =
+  'Without <src> and <target>: the push that is running, if there is only one.';

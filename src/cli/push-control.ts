@@ -1,0 +1,48 @@
+// What a running push answers on its control socket.
+import { type ControlHandlers, ControlServer } from '../control/control-server.ts';
+import { ReplicaError, systemCode } from '../errors.ts';
+import type { Log } from '../log.ts';
+import type { RunningSender } from './programs.ts';
+import type { PushIdentity } from './running-pushes.ts';
+
+/** Lines of `list` unless it says otherwise, and at most: as many changes as are ever under way. */
+const listMax = 20_000;
+
+/** Without it the push goes on: nobody can ask it anything, that is all. */
+export async function openControl(
+  folder: string,
+  sender: RunningSender,
+  { identity, log }: { readonly identity: PushIdentity; readonly log: Log },
+): Promise<{ close(): Promise<void> }> {
+  try {
+    return await ControlServer.open(folder, handlers(sender, identity));
+  } catch (error) {
+    const code = systemCode(error);
+    if (code === undefined) throw error;
+    log.warn({ code }, `no 'replica status' for this push: no socket in ${folder} (${code})`);
+    return { close: async () => {} };
+  }
+}
+
+function handlers(sender: RunningSender, identity: PushIdentity): ControlHandlers {
+  return {
+    about: () => identity,
+    status: () => sender.status,
+    list: argument => sender.pending(countOf(argument)),
+    explain: argument => sender.explain(textOf(argument)),
+    flush: (_, signal) => sender.flush(signal),
+    pause: () => sender.pause(),
+    resume: () => sender.resume(),
+    approve: () => sender.decide('approve'),
+    reject: () => sender.decide('reject'),
+  };
+}
+
+function countOf(argument: unknown): number {
+  return typeof argument === 'number' ? Math.min(argument, listMax) : listMax;
+}
+
+function textOf(argument: unknown): string {
+  if (typeof argument === 'string') return argument;
+  throw new ReplicaError('ERR_USAGE', 'expected a path');
+}

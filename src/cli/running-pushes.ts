@@ -1,0 +1,85 @@
+// The pushes of this user that are running, found by the sockets in their state folders.
+import { readdirSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { callControl } from '../control/control-client.ts';
+import { ReplicaError, systemCode } from '../errors.ts';
+import { formatAddress } from '../net/address.ts';
+import { realPathOf } from './checks.ts';
+import { parseTarget } from './target.ts';
+
+/** What a push says of itself. */
+export interface PushIdentity {
+  /** Real path. */
+  readonly source: string;
+  /** As in the name of its state folder: host:port, or file: and a real path. */
+  readonly target: string;
+  readonly pid: number;
+}
+
+export interface RunningPush extends PushIdentity {
+  readonly folder: string;
+}
+
+export interface PushChoice {
+  readonly source: string | undefined;
+  readonly target: string | undefined;
+}
+
+/** Those below `stateBase` that fit, in order of their sources. */
+export async function findPushes(
+  stateBase: string,
+  choice: PushChoice,
+  { cwd, signal }: { readonly cwd: string; readonly signal: AbortSignal },
+): Promise<readonly RunningPush[]> {
+  const source = choice.source && realPathOf(resolve(cwd, choice.source));
+  const target = choice.target && targetName(choice.target, cwd);
+  const found: RunningPush[] = [];
+  for (const name of foldersIn(stateBase)) {
+    const folder = join(stateBase, name);
+    const answer = await callControl({ folder, command: 'about', signal });
+    const push = answer && readIdentity(answer.result);
+    if (push === undefined) continue;
+    const isIt =
+      (source === undefined || push.source === source) &&
+      (target === undefined || push.target === target);
+    if (isIt) found.push({ ...push, folder });
+  }
+  return found.sort((a, b) => (a.source + a.target < b.source + b.target ? -1 : 1));
+}
+
+/** The one that fits; throws ERR_SOCKET when none runs, ERR_USAGE when several do. */
+export function onlyOne(pushes: readonly RunningPush[], choice: PushChoice): RunningPush {
+  const [push, other] = pushes;
+  if (push === undefined) throw noPush(choice);
+  if (other === undefined) return push;
+  const list = pushes.map(({ source, target }) => `${source} ${target}`).join(', ');
+  throw new ReplicaError('ERR_USAGE', `several pushes fit, name one by <src> <target>: ${list}`);
+}
+
+export function noPush({ source, target }: PushChoice): ReplicaError {
+  const what = source === undefined ? '' : ` of ${source}${target ? ` to ${target}` : ''}`;
+  return new ReplicaError('ERR_SOCKET', `no push${what} is running: start 'replica push'`);
+}
+
+/** How a push to this target calls it. */
+function targetName(text: string, cwd: string): string {
+  const target = parseTarget(text);
+  if (target.kind === 'host') return formatAddress(target.host, target.port);
+  return `file:${realPathOf(resolve(cwd, target.path))}`;
+}
+
+function foldersIn(stateBase: string): string[] {
+  try {
+    return readdirSync(stateBase).sort();
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+function readIdentity(value: unknown): PushIdentity | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  const { source, target, pid } = value as Partial<Record<keyof PushIdentity, unknown>>; // Checked below.
+  if (typeof source !== 'string' || typeof target !== 'string') return undefined;
+  return { source, target, pid: Number(pid) };
+}

@@ -1,0 +1,105 @@
+// `replica status` and `replica list`: where running pushes stand.
+import { Command, Option } from 'clipanion';
+import type { PollFigures } from '../sender/change.ts';
+import type { SenderStatus } from '../sender/status-board.ts';
+import { choiceNote, OnePushCommand } from './control-command.ts';
+import { count, formatBytes } from './counted.ts';
+import { formatDuration } from './duration.ts';
+import { ExitCode } from './exit-code.ts';
+import { plainLine } from './plain-line.ts';
+import type { Surroundings } from './replica-command.ts';
+import type { RunningPush } from './running-pushes.ts';
+import { usage } from './settings.ts';
+
+export class StatusCommand extends OnePushCommand {
+  static override paths = [['status']];
+  static override usage = Command.Usage({
+    description: 'Say whether running pushes are in sync, and what keeps them from it',
+    examples: [['Of all pushes of this user', 'replica status']],
+  });
+  static override notes = [
+    'Without <src>: all pushes that are running. Lag is the age of the oldest change that is not durable at the replica.',
+    'With --json one line for each push: state is connecting, comparing, syncing, in sync, deletes held, paused or source gone; inSync is true or false.',
+  ];
+
+  protected override async perform(surroundings: Surroundings): Promise<ExitCode> {
+    for (const push of await this.all(surroundings)) {
+      // The push is of this version or says so: what is missing prints as undefined, nothing worse.
+      const status = (await this.ask(push, 'status')) as SenderStatus;
+      const { source, target, pid } = push;
+      if (this.json) {
+        this.print({ source, target, pid, ...status }, '');
+        continue;
+      }
+      const [first, ...rest] = describe(push, status).map(plainLine);
+      this.context.stdout.write(`${[first, ...rest].join('\n  ')}\n`);
+    }
+    return ExitCode.Done;
+  }
+}
+
+export class ListCommand extends OnePushCommand {
+  static override paths = [['list']];
+  static override usage = Command.Usage({
+    description: 'List the changes that a running push has found and not yet made durable',
+    examples: [['The oldest ten', 'replica list --limit 10']],
+  });
+  static override notes = [
+    "One line each, oldest first, as 'push --dry-run' prints them.",
+    choiceNote,
+  ];
+
+  limit = Option.String('--limit', { description: '<N> At most so many (default 1000)' });
+
+  protected override async perform(surroundings: Surroundings): Promise<ExitCode> {
+    const setting = surroundings.settings.text('limit', this.limit);
+    if (setting !== undefined && !/^\d{1,9}$/.test(setting.value)) {
+      throw usage(setting.origin, `'${setting.value}' is no count`);
+    }
+    const push = await this.one(surroundings);
+    const argument = Number(setting?.value ?? 1000);
+    const lines = (await this.ask(push, 'list', { argument })) as readonly string[];
+    for (const line of lines) this.print({ change: line }, line);
+    return ExitCode.Done;
+  }
+}
+
+/** For people: the push, then what is to be said of it. */
+export function describe(push: RunningPush, status: SenderStatus): readonly [string, ...string[]] {
+  const { state, reason, peer, entries, outstanding, lagMs, held, drift, problems, poll } = status;
+  const lines: string[] = [];
+  const why = reason === '' ? '' : `: ${reason}`;
+  lines.push(`${state}${why}; ${count(entries, 'entry', 'entries')}`);
+  if (outstanding > 0 || lagMs > 0) {
+    const lag = formatDuration(lagMs);
+    lines.push(`${count(outstanding, 'change')} under way, the oldest for ${lag}`);
+  }
+  if (peer !== '' && state !== 'connecting') {
+    lines.push(`receiver: ${peer}, commit ${status.watermark}`);
+  }
+  if (status.commits > 0) {
+    const { commits, operations, bytesSent, bytesReused } = status;
+    const sent = `${formatBytes(bytesSent)} sent, ${formatBytes(bytesReused)} reused`;
+    lines.push(`${count(operations, 'operation')} in ${count(commits, 'commit')}, ${sent}`);
+  }
+  if (poll !== undefined) lines.push(describePoll(poll));
+  if (held !== undefined) {
+    lines.push(`${count(held.count, 'delete')} held: ${held.reason}`);
+    lines.push("'replica approve' carries them out, 'replica reject' leaves them at the replica");
+  }
+  if (drift > 0) {
+    lines.push(`${count(drift, 'entry', 'entries')} changed at the destination, put right`);
+  }
+  for (const { path, code, message, agoMs } of problems) {
+    lines.push(`${path}: ${message} (${code}), ${formatDuration(agoMs)} ago`);
+  }
+  return [`${push.source} -> ${push.target} (pid ${push.pid})`, ...lines];
+}
+
+function describePoll({ passPeriodMs, sweepPeriodMs, hotDirectories }: PollFigures): string {
+  const every = `every file looked at every ${formatDuration(sweepPeriodMs)}`;
+  // Where every tick is a sweep, names are looked at no more often than files.
+  if (passPeriodMs === 0) return every;
+  const hot = count(hotDirectories, 'hot directory', 'hot directories');
+  return `names looked at every ${formatDuration(passPeriodMs)}, ${every}; ${hot}`;
+}

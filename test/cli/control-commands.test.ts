@@ -1,0 +1,180 @@
+// The commands that ask a running push, as users type them. The push runs in this process.
+import fs from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { makeDiskFolder } from '../support/folders.ts';
+import { type CliResult, runInProcess } from '../support/run-cli.ts';
+
+type Test = Parameters<Parameters<typeof t.test>[0]>[0];
+
+interface Desk {
+  readonly home: string;
+  /** Runs a command to its end. */
+  run(...argv: string[]): Promise<CliResult>;
+  /** A push that runs until the test is over, once it answers. */
+  push(source: string, target: string, ...flags: string[]): Promise<void>;
+  write(path: string, text: string): void;
+}
+
+function open(t: Test): Desk {
+  const home = fs.realpathSync(makeDiskFolder(t));
+  for (const name of ['site', 'other']) fs.mkdirSync(join(home, name));
+  fs.writeFileSync(join(home, 'site/index.html'), 'hello');
+  fs.writeFileSync(join(home, 'other/a'), '1');
+  const run = (...argv: string[]) => runInProcess(argv, { home });
+  return {
+    home,
+    run,
+    push: async (source, target, ...flags) => {
+      const stop = new AbortController();
+      const argv = ['push', source, target, '--interval', '1h', ...flags];
+      const ended = runInProcess(argv, { home, signal: stop.signal });
+      t.teardown(async () => {
+        stop.abort();
+        const { code, stderr } = await ended;
+        if (code !== 0) throw new Error(`the push ended with ${code}: ${stderr}`);
+      });
+      while ((await run('flush', source, target)).code === 10) {
+        await new Promise(resolve => setTimeout(resolve, 20));
+      }
+    },
+    write: (path, text) => fs.writeFileSync(join(home, path), text),
+  };
+}
+
+t.test('without a push each command says so, with code 10', async t => {
+  const { run } = open(t);
+  for (const command of ['status', 'list', 'flush', 'pause', 'resume', 'approve', 'reject']) {
+    t.same(await run(command), {
+      code: 10,
+      stdout: '',
+      stderr: "replica: no push is running: start 'replica push'\n",
+    });
+    t.same(await run(command, './site', './copy'), {
+      code: 10,
+      stdout: '',
+      stderr: "replica: no push of ./site to ./copy is running: start 'replica push'\n",
+    });
+  }
+  t.match(await run('explain', 'site/index.html'), { code: 10, stderr: /no push of site/ });
+});
+
+t.test('status, flush, list and explain, for people and for programs', async t => {
+  const desk = open(t);
+  await desk.push('site', './copy');
+  const { home, run } = desk;
+  const head = `${home}/site -> file:${home}/copy (pid ${process.pid})`;
+  const status = await run('status');
+  t.equal(status.code, 0);
+  t.match(status.stdout.split('\n'), [head, '  in sync; 1 entry', /^ {2}receiver: this process/]);
+  t.match(JSON.parse((await run('status', '--json', 'site')).stdout), {
+    source: join(home, 'site'),
+    target: `file:${home}/copy`,
+    state: 'in sync',
+    inSync: true,
+    lagMs: 0,
+    entries: 1,
+    outstanding: 0,
+  });
+  t.same(await run('list'), { code: 0, stdout: '', stderr: '' });
+  desk.write('site/index.html', 'hello again');
+  t.match(await run('flush'), { code: 0, stdout: /^1 entry durable after \d+ ms\n$/ });
+  t.equal(fs.readFileSync(join(home, 'copy/index.html'), 'utf8'), 'hello again');
+  t.match(JSON.parse((await run('flush', '--json')).stdout), { entries: 1, problems: 0, held: 0 });
+  t.match(await run('explain', 'site/index.html'), {
+    code: 0,
+    stdout: 'in sync: file, 11 bytes, version 2\n',
+  });
+  const explained = await run('explain', '--json', join(home, 'site', 'nothing'));
+  t.match(JSON.parse(explained.stdout), { path: 'nothing', state: 'absent' });
+  t.match(await run('explain', 'other/a'), { code: 10 });
+});
+
+t.test('one of several pushes is named by its source and target', async t => {
+  const desk = open(t);
+  await desk.push('site', './copy');
+  await desk.push('site', './second');
+  await desk.push('other', './third');
+  const { home, run } = desk;
+  const all = (await run('status')).stdout.split('\n').filter(line => line.includes(' -> '));
+  t.same(
+    all.map(line => line.replaceAll(home, '').replace(/ \(.*/, '')),
+    ['/other -> file:/third', '/site -> file:/copy', '/site -> file:/second'],
+  );
+  const several = await run('flush', 'site');
+  t.equal(several.code, 1);
+  t.match(several.stderr, /several pushes fit, name one by <src> <target>: .*copy.*second/);
+  t.match(await run('flush', 'site', './second'), { code: 0 });
+  t.match(await run('flush', './other'), { code: 0 });
+  const explained = (await run('explain', 'site/index.html')).stdout.split('\n');
+  t.match(explained, [/copy: in sync/, /second: in sync/]);
+});
+
+t.test('pause, resume, and what flush says meanwhile', async t => {
+  const desk = open(t);
+  await desk.push('site', './copy');
+  const { home, run } = desk;
+  t.match(await run('pause'), { code: 0, stdout: `paused: ${home}/site -> file:${home}/copy\n` });
+  t.match((await run('status')).stdout, /^ {2}paused; 1 entry$/m);
+  t.same(await run('flush'), {
+    code: 1,
+    stdout: '',
+    stderr: "replica: the push is paused: 'replica resume' first\n",
+  });
+  t.match(await run('resume', '--json'), { code: 0, stdout: '{"paused":false}\n' });
+  t.match(await run('flush'), { code: 0 });
+});
+
+t.test('held deletes are shown, and approved or rejected', async t => {
+  for (const verdict of ['approve', 'reject']) {
+    await t.test(verdict, async t => {
+      const desk = open(t);
+      const { home, run } = desk;
+      for (const name of ['a', 'b', 'c']) desk.write(`site/${name}`, name);
+      await desk.push('site', './copy', '--max-delete', '1');
+      for (const name of ['a', 'b']) fs.rmSync(join(home, 'site', name));
+      t.match(await run('flush'), { code: 25, stdout: /2 deletes held$/m });
+      const { stdout } = await run('status');
+      t.match(stdout, /deletes held: /);
+      t.match(stdout, /^ {2}'replica approve' carries them out/m);
+      t.match(await run(verdict), {
+        code: 0,
+        stdout: `2 deletes ${verdict}${verdict === 'approve' ? 'd' : 'ed'}\n`,
+      });
+      t.match(await run('flush'), { code: 0 });
+      const left = verdict === 'approve' ? ['c', 'index.html'] : ['a', 'b', 'c', 'index.html'];
+      const names = fs.readdirSync(join(home, 'copy')).filter(name => name !== '.replica');
+      t.same(names.sort(), left);
+    });
+  }
+});
+
+t.test('flush gives up after --timeout, with code 30', async t => {
+  const { home } = open(t);
+  const stop = new AbortController();
+  const env = { REPLICA_KEY: `replica1:${'A'.repeat(43)}` };
+  // Nobody listens there: the push keeps trying.
+  const flags = ['--interval', '1h', '--insecure'];
+  const ended = runInProcess(['push', 'site', '127.0.0.1:1', ...flags], {
+    home,
+    env,
+    signal: stop.signal,
+  });
+  t.teardown(async () => {
+    stop.abort();
+    await ended;
+  });
+  let result: CliResult;
+  do result = await runInProcess(['flush', '--timeout', '50'], { home });
+  while (result.code === 10);
+  t.match(result, { code: 30, stderr: /not everything was durable within 50 ms/ });
+  const status = await runInProcess(['status'], { home });
+  t.match(status.stdout, /connecting: cannot connect to 127\.0\.0\.1:1: nothing listens there/);
+});
+
+t.test('wrong values are refused', async t => {
+  const { run } = open(t);
+  t.match(await run('list', '--limit', 'many'), { code: 1, stderr: /--limit: 'many' is no count/ });
+  t.match(await run('flush', '--timeout', 'soon'), { code: 1, stderr: /not a duration/ });
+  t.match(await run('flush', 'a', 'b', 'c'), { code: 1 });
+});
