@@ -14,6 +14,7 @@ import { type CommandSet, ReplicaCommand } from './replica-command.ts';
 import { ListCommand, StatusCommand } from './status-command.ts';
 import {
   ApproveCommand,
+  BwlimitCommand,
   ExplainCommand,
   FlushCommand,
   PauseCommand,
@@ -34,6 +35,7 @@ const commandClasses: readonly (CommandClass<CliContext> & {
   FlushCommand,
   PauseCommand,
   ResumeCommand,
+  BwlimitCommand,
   ApproveCommand,
   RejectCommand,
   VerifyCommand,

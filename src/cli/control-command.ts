@@ -5,7 +5,13 @@ import { callControl } from '../control/control-client.ts';
 import { ReplicaError } from '../errors.ts';
 import { plainLine } from './plain-line.ts';
 import { ReplicaCommand, type Surroundings } from './replica-command.ts';
-import { findPushes, noPush, onlyOne, type RunningPush } from './running-pushes.ts';
+import {
+  findPushes,
+  noPush,
+  onlyOne,
+  type PushChoice,
+  type RunningPush,
+} from './running-pushes.ts';
 
 export abstract class ControlCommand extends ReplicaCommand {
   state = Option.String('--state', { description: '<DIR> As for the push' });
@@ -13,11 +19,15 @@ export abstract class ControlCommand extends ReplicaCommand {
 
   protected async running(
     { settings, folders }: Surroundings,
-    choice: { readonly source: string | undefined; readonly target: string | undefined },
+    choice: PushChoice,
   ): Promise<readonly RunningPush[]> {
     const { cwd, signal } = this.context;
     const stateBase = resolve(cwd, settings.text('state', this.state)?.value ?? folders.state);
     return await findPushes(stateBase, choice, { cwd, signal });
+  }
+
+  protected async choose(surroundings: Surroundings, choice: PushChoice): Promise<RunningPush> {
+    return onlyOne(await this.running(surroundings, choice), choice);
   }
 
   /** The answer of a push; throws ERR_SOCKET when it ended meanwhile. */
@@ -44,14 +54,12 @@ export abstract class OnePushCommand extends ControlCommand {
   target = Option.String({ name: 'target', required: false });
 
   protected async one(surroundings: Surroundings): Promise<RunningPush> {
-    const { source, target } = this;
-    return onlyOne(await this.running(surroundings, { source, target }), { source, target });
+    return await this.choose(surroundings, this);
   }
 
   protected async all(surroundings: Surroundings): Promise<readonly RunningPush[]> {
-    const { source, target } = this;
-    const pushes = await this.running(surroundings, { source, target });
-    if (pushes.length === 0) throw noPush({ source, target });
+    const pushes = await this.running(surroundings, this);
+    if (pushes.length === 0) throw noPush(this);
     return pushes;
   }
 }

@@ -3,6 +3,7 @@
 import type { Connection } from '../net/connection.ts';
 import type { dial } from '../net/dial.ts';
 import type { Listener } from '../net/listener.ts';
+import type { Throttle } from '../net/throttle.ts';
 import type { Receiver } from '../receiver/receiver.ts';
 import type { Sender, SenderOptions } from '../sender/sender.ts';
 import type { Verifier, VerifierOptions } from '../sender/verifier.ts';
@@ -22,7 +23,7 @@ export type RunningVerifier = Pick<Verifier, 'pass' | 'again' | 'mend' | 'close'
 
 export interface Programs {
   readonly dial: (options: DialOptions) => Promise<Connection>;
-  readonly memoryPair: () => Promise<[Connection, Connection]>;
+  readonly memoryPair: (throttle?: Throttle) => Promise<[Connection, Connection]>;
   readonly listen: (options: ListenOptions) => Promise<RunningListener>;
   readonly openReceiver: (options: ReceiveOptions) => Promise<RunningReceiver>;
   readonly openSender: (options: SenderOptions) => Promise<RunningSender>;
@@ -31,7 +32,7 @@ export interface Programs {
 
 export const realPrograms: Programs = {
   dial: async options => (await import('../net/dial.ts')).dial(options),
-  memoryPair: async () => (await import('../net/memory-pair.ts')).memoryPair(),
+  memoryPair: async throttle => (await import('../net/memory-pair.ts')).memoryPair(throttle),
   listen: async options => (await import('../net/listener.ts')).Listener.open(options),
   openReceiver: async options => (await import('../receiver/receiver.ts')).Receiver.open(options),
   openSender: async options => (await import('../sender/sender.ts')).Sender.open(options),

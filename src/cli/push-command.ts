@@ -1,6 +1,7 @@
 // `replica push`: keeps the replica of a source tree true to it.
 import { resolve } from 'node:path';
 import { Command, Option } from 'clipanion';
+import { Bandwidth, readBandwidth } from './bandwidth.ts';
 import { checkSource, realPathOf } from './checks.ts';
 import { closeInTime } from './close-in-time.ts';
 import { readCompression } from './compression-settings.ts';
@@ -70,6 +71,10 @@ export class PushCommand extends ReplicaCommand {
   compressLevel = Option.String('--compress-level', {
     description: '<N> 1 to 19: less time or fewer bytes (default: brotli 5, zstd 9)',
   });
+  bwlimit = Option.String('--bwlimit', {
+    description:
+      '<RATE> Send at most this much a second: 512 (KiB), 1.5M, or by the clock: "08:00,512 19:00,off"',
+  });
   cpuLimit = Option.String('--cpu-limit', {
     description: '<P%> Of one core, for looking for changes (default 10%)',
   });
@@ -108,8 +113,16 @@ export class PushCommand extends ReplicaCommand {
     const stateBase = resolve(cwd, settings.text('state', this.state)?.value ?? folders.state);
     const source = checkSource(resolve(cwd, this.source));
     const compression = readCompression(settings, this);
+    const bandwidth = new Bandwidth(readBandwidth(settings.text('bwlimit', this.bwlimit)));
     const { context, programs } = this;
-    const options = { surroundings, context, programs, flags: this, compression };
+    const options = {
+      surroundings,
+      context,
+      programs,
+      flags: this,
+      compression,
+      throttle: bandwidth.throttle,
+    };
     const route = await openRoute(target, source, options);
     try {
       const stateFolder = senderStateFolder(stateBase, source, route.name);
@@ -130,7 +143,7 @@ export class PushCommand extends ReplicaCommand {
       let isSlow = false;
       const graceMs = (): number => (isSlow ? slowStopMs : stopMsMax);
       const identity = { source, target: route.name, pid: process.pid };
-      const control = await openControl(stateFolder, sender, { identity, log });
+      const control = await openControl(stateFolder, sender, { identity, bandwidth, log });
       try {
         for await (const event of untilStopped(sender.run(), signal, graceMs)) {
           reportEvent(event, { log, stdout });
@@ -152,6 +165,7 @@ export class PushCommand extends ReplicaCommand {
         log,
         this.context,
       );
+      bandwidth.close();
     }
   }
 }

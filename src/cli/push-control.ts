@@ -2,20 +2,27 @@
 import { type ControlHandlers, ControlServer } from '../control/control-server.ts';
 import { ReplicaError, systemCode } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { type Bandwidth, parseBandwidth } from './bandwidth.ts';
 import type { RunningSender } from './programs.ts';
 import type { PushIdentity } from './running-pushes.ts';
 
 /** Lines of `list` unless it says otherwise, and at most: as many changes as are ever under way. */
 const listMax = 20_000;
 
+interface ControlParts {
+  readonly identity: PushIdentity;
+  readonly bandwidth: Bandwidth;
+  readonly log: Log;
+}
+
 /** Without it the push goes on: nobody can ask it anything, that is all. */
 export async function openControl(
   folder: string,
   sender: RunningSender,
-  { identity, log }: { readonly identity: PushIdentity; readonly log: Log },
+  { identity, bandwidth, log }: ControlParts,
 ): Promise<{ close(): Promise<void> }> {
   try {
-    return await ControlServer.open(folder, handlers(sender, identity));
+    return await ControlServer.open(folder, handlers(sender, identity, bandwidth));
   } catch (error) {
     const code = systemCode(error);
     if (code === undefined) throw error;
@@ -24,13 +31,21 @@ export async function openControl(
   }
 }
 
-function handlers(sender: RunningSender, identity: PushIdentity): ControlHandlers {
+function handlers(
+  sender: RunningSender,
+  identity: PushIdentity,
+  bandwidth: Bandwidth,
+): ControlHandlers {
   return {
     about: () => identity,
-    status: () => sender.status,
+    status: () => ({ ...sender.status, bwlimit: bandwidth.text }),
     list: argument => sender.pending(countOf(argument)),
     explain: argument => sender.explain(textOf(argument)),
     flush: (_, signal) => sender.flush(signal),
+    bwlimit: argument => {
+      bandwidth.plan = parseBandwidth(textOf(argument), 'bwlimit');
+      return bandwidth.text;
+    },
     pause: () => sender.pause(),
     resume: () => sender.resume(),
     approve: () => sender.decide('approve'),
@@ -44,5 +59,5 @@ function countOf(argument: unknown): number {
 
 function textOf(argument: unknown): string {
   if (typeof argument === 'string') return argument;
-  throw new ReplicaError('ERR_USAGE', 'expected a path');
+  throw new ReplicaError('ERR_USAGE', 'expected a text');
 }

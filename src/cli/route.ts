@@ -6,6 +6,7 @@ import type { Log } from '../log.ts';
 import { formatAddress } from '../net/address.ts';
 import type { Connection } from '../net/connection.ts';
 import type { Compression } from '../net/packing.ts';
+import type { Throttle } from '../net/throttle.ts';
 import type { Key } from '../store/key-file.ts';
 import { checkApart, checkDestination, realPathOf } from './checks.ts';
 import type { CliContext } from './context.ts';
@@ -50,6 +51,8 @@ export interface RouteOptions {
   };
   /** Default: as the link suggests. */
   readonly compression?: Compression;
+  /** What is sent keeps to it. */
+  readonly throttle?: Throttle;
   /** For a verifier: the target must be a replica, and stays as it is. */
   readonly isOnlyVerified?: boolean;
 }
@@ -62,7 +65,7 @@ export function openRoute(target: Target, source: string, options: RouteOptions)
 
 /** The receiver runs in this process; the frames are the same. */
 async function localRoute(path: string, source: string, options: RouteOptions): Promise<Route> {
-  const { programs, context, flags, isOnlyVerified = false } = options;
+  const { programs, context, flags, throttle, isOnlyVerified = false } = options;
   const { settings, log } = options.surroundings;
   const root = resolve(context.cwd, path);
   checkApart(source, realPathOf(root));
@@ -85,7 +88,7 @@ async function localRoute(path: string, source: string, options: RouteOptions): 
   return {
     name: `file:${realPathOf(root)}`,
     connect: async () => {
-      const [near, far] = await memoryPair();
+      const [near, far] = await memoryPair(throttle);
       // The sender sees the connection end; why it ended is the receiver's to say.
       receiver.serve(far).catch((error: unknown) => {
         log.debug({ error }, 'the session of the local replica ended');
@@ -98,7 +101,7 @@ async function localRoute(path: string, source: string, options: RouteOptions): 
 
 async function remoteRoute(
   { host, port }: Target & { readonly kind: 'host' },
-  { surroundings, context, programs, flags, compression }: RouteOptions,
+  { surroundings, context, programs, flags, compression, throttle }: RouteOptions,
 ): Promise<Route> {
   const { settings } = surroundings;
   const insecure = settings.switch('insecure', flags.insecure);
@@ -131,6 +134,7 @@ async function remoteRoute(
         timeoutMs: Math.min(timeoutMs, connectMsMax),
         signal,
         compression,
+        throttle,
         ...(insecure ? {} : { key: key() }),
       }),
     close: async () => {},

@@ -11,6 +11,9 @@ import type { Surroundings } from './replica-command.ts';
 import type { RunningPush } from './running-pushes.ts';
 import { usage } from './settings.ts';
 
+/** What a push answers. */
+type PushStatus = SenderStatus & { readonly bwlimit: string };
+
 export class StatusCommand extends OnePushCommand {
   static override paths = [['status']];
   static override usage = Command.Usage({
@@ -25,7 +28,7 @@ export class StatusCommand extends OnePushCommand {
   protected override async perform(surroundings: Surroundings): Promise<ExitCode> {
     for (const push of await this.all(surroundings)) {
       // The push is of this version or says so: what is missing prints as undefined, nothing worse.
-      const status = (await this.ask(push, 'status')) as SenderStatus;
+      const status = (await this.ask(push, 'status')) as PushStatus;
       const { source, target, pid } = push;
       if (this.json) {
         this.print({ source, target, pid, ...status }, '');
@@ -65,8 +68,9 @@ export class ListCommand extends OnePushCommand {
 }
 
 /** For people: the push, then what is to be said of it. */
-export function describe(push: RunningPush, status: SenderStatus): readonly [string, ...string[]] {
+export function describe(push: RunningPush, status: PushStatus): readonly [string, ...string[]] {
   const { state, reason, peer, entries, outstanding, lagMs, held, drift, problems, poll } = status;
+  const { bwlimit } = status;
   const lines: string[] = [];
   const why = reason === '' ? '' : `: ${reason}`;
   lines.push(`${state}${why}; ${count(entries, 'entry', 'entries')}`);
@@ -82,6 +86,7 @@ export function describe(push: RunningPush, status: SenderStatus): readonly [str
     const sent = `${formatBytes(bytesSent)} sent, ${formatBytes(bytesReused)} reused`;
     lines.push(`${count(operations, 'operation')} in ${count(commits, 'commit')}, ${sent}`);
   }
+  if (bwlimit !== 'off') lines.push(`at most ${bwlimit} a second (--bwlimit)`);
   if (poll !== undefined) lines.push(describePoll(poll));
   if (held !== undefined) {
     lines.push(`${count(held.count, 'delete')} held: ${held.reason}`);

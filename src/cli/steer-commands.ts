@@ -5,6 +5,7 @@ import { Command, Option } from 'clipanion';
 import { ReplicaError } from '../errors.ts';
 import type { Explanation } from '../sender/explain.ts';
 import type { Flushed } from '../sender/steering.ts';
+import { parseBandwidth } from './bandwidth.ts';
 import { realPathOf } from './checks.ts';
 import { ControlCommand, choiceNote, OnePushCommand } from './control-command.ts';
 import { count } from './counted.ts';
@@ -90,6 +91,30 @@ export class ResumeCommand extends OnePushCommand {
     const push = await this.one(surroundings);
     await this.ask(push, 'resume');
     this.print({ paused: false }, `resumed: ${push.source} -> ${push.target}`);
+    return ExitCode.Done;
+  }
+}
+
+export class BwlimitCommand extends ControlCommand {
+  static override paths = [['bwlimit']];
+  static override usage = Command.Usage({
+    description: 'Limit how fast a running push sends, from now on',
+    examples: [['Slower by day', "replica bwlimit '08:00,512 19:00,off' ./site"]],
+  });
+  static override notes = [
+    "<rate> as for 'push --bwlimit', off for no limit; started again, the push takes what its own flag says.",
+    choiceNote,
+  ];
+
+  rate = Option.String({ name: 'rate' });
+  source = Option.String({ name: 'src', required: false });
+  target = Option.String({ name: 'target', required: false });
+
+  protected override async perform(surroundings: Surroundings): Promise<ExitCode> {
+    const { text } = parseBandwidth(this.rate, '<rate>');
+    const push = await this.choose(surroundings, this);
+    const bwlimit = String(await this.ask(push, 'bwlimit', { argument: text }));
+    this.print({ bwlimit }, `limit ${bwlimit}: ${push.source} -> ${push.target}`);
     return ExitCode.Done;
   }
 }

@@ -11,6 +11,7 @@ import {
 } from '../limits.ts';
 import type { LinkLimits } from './link-clock.ts';
 import type { Compression } from './packing.ts';
+import type { Throttle } from './throttle.ts';
 
 export interface ConnectionLimits extends LinkLimits {
   readonly creditIdleMs: number;
@@ -42,4 +43,6 @@ export interface ConnectionOptions {
   readonly limits?: Partial<ConnectionLimits> | undefined;
   /** Without it nothing is compressed. */
   readonly compression?: Compression | undefined;
+  /** What is written keeps to it. */
+  readonly throttle?: Throttle | undefined;
 }

@@ -87,7 +87,8 @@ export class Connection {
     this.#checksum = checksum;
     this.#compression = options.compression ?? noCompression;
     this.features = featuresOf(this.#compression);
-    this.#outbox = new Outbox(stream, { checksum, onWritten: () => this.#onWritten() });
+    const { throttle } = options;
+    this.#outbox = new Outbox(stream, { checksum, throttle, onWritten: () => this.#onWritten() });
     this.#inbox = new Inbox(stream, { checksum, clock: this.#clock });
     this.greeted = new Promise(resolve => {
       this.#settleGreeted = resolve;

@@ -8,6 +8,7 @@ import { Connection } from './connection.ts';
 import type { ConnectionLimits } from './connection-options.ts';
 import { type Compression, compressionFor } from './packing.ts';
 import { assertPsk, identityOf, type Psk, pskOf, pskTlsOptions } from './psk.ts';
+import type { Throttle } from './throttle.ts';
 
 export interface DialOptions {
   /** Name or address; IPv6 without brackets. */
@@ -22,6 +23,7 @@ export interface DialOptions {
   readonly signal?: AbortSignal | undefined;
   readonly limits?: Partial<ConnectionLimits> | undefined;
   readonly compression?: Compression | undefined;
+  readonly throttle?: Throttle | undefined;
 }
 
 /**
@@ -52,6 +54,7 @@ export async function dial(options: DialOptions): Promise<Connection> {
       peerKeyId: insecure ? undefined : key?.id,
       signal,
       limits: options.limits,
+      throttle: options.throttle,
       compression: compressionFor(options.compression, isLoopbackAddress(address)),
     });
   } catch (error) {

@@ -1,10 +1,14 @@
 // Both ends of a connection in one process: a local destination, and tests.
 import { Connection } from './connection.ts';
 import { memoryDuplexPair } from './memory-duplex.ts';
+import type { Throttle } from './throttle.ts';
 
-/** Two connections within this process, with the same frames and checks as over a network. */
-export function memoryPair(): [Connection, Connection] {
+/**
+ * Two connections within this process, with the same frames and checks as over a network. What the
+ * first one writes keeps to `throttle`.
+ */
+export function memoryPair(throttle?: Throttle): [Connection, Connection] {
   const [left, right] = memoryDuplexPair();
   const options = { checksum: false, peer: 'this process' };
-  return [Connection.over(left, options), Connection.over(right, options)];
+  return [Connection.over(left, { ...options, throttle }), Connection.over(right, options)];
 }

@@ -6,6 +6,7 @@ import { writeSizeMax } from '../limits.ts';
 import { FrameChecksum, frameSize, writeFrame } from '../wire/frame.ts';
 import { type Message, MessageType } from '../wire/messages.ts';
 import type { Packer } from './packing.ts';
+import type { Throttle } from './throttle.ts';
 
 /** Write buffers that went out, for the next connection that needs one: at most 8 in the process. */
 const spareBuffers: Buffer[] = [];
@@ -25,6 +26,7 @@ export class Outbox {
   readonly #checksum: FrameChecksum | undefined;
   /** Called after each write that the stream is done with. */
   readonly #onWritten: () => void;
+  readonly #throttle: Throttle | undefined;
   /** Being filled. */
   #buffer: Buffer | undefined;
   #filled = 0;
@@ -44,11 +46,16 @@ export class Outbox {
 
   constructor(
     stream: Duplex,
-    options: { readonly checksum: boolean; readonly onWritten: () => void },
+    options: {
+      readonly checksum: boolean;
+      readonly onWritten: () => void;
+      readonly throttle?: Throttle | undefined;
+    },
   ) {
     this.#stream = stream;
     this.#checksum = options.checksum ? new FrameChecksum() : undefined;
     this.#onWritten = options.onWritten;
+    this.#throttle = options.throttle;
   }
 
   /** Bytes of all frames so far, written or not. */
@@ -128,22 +135,41 @@ export class Outbox {
       return;
     }
     this.#isBusy = true;
-    if (!next.packed) this.#put(next.frames, next.frames);
+    if (!next.packed) this.#pace(next.frames, next.frames);
     else {
       next.packed.then(
-        bytes => this.#put(bytes, next.frames),
+        bytes => this.#pace(bytes, next.frames),
         error => this.#stream.destroy(error),
       );
     }
   }
 
-  /** Writes `bytes`, which stand for `frames`. */
-  #put(bytes: Buffer, frames: Buffer): void {
+  /** Writes `bytes`, which stand for `frames`, piece by piece where there is a limit. */
+  #pace(bytes: Buffer, frames: Buffer): void {
+    const throttle = this.#throttle;
+    if (throttle === undefined || throttle.bytesPerSecond === Number.POSITIVE_INFINITY) {
+      this.#put(bytes, frames);
+      return;
+    }
+    void throttle.ready().then(() => {
+      const piece = bytes.subarray(0, throttle.pieceSize);
+      throttle.pass(piece.length);
+      if (piece.length === bytes.length) this.#put(piece, frames);
+      else this.#put(piece, frames, bytes.subarray(piece.length));
+    });
+  }
+
+  /** `rest` follows. */
+  #put(bytes: Buffer, frames: Buffer, rest?: Buffer): void {
     if (this.#stream.destroyed || this.#stream.writableEnded) return;
     this.#records += Math.ceil(bytes.length / tlsRecordSize);
     this.#isWriting = true;
     this.#stream.write(bytes, error => {
       this.#isWriting = false;
+      if (rest !== undefined && !error) {
+        this.#pace(rest, frames);
+        return;
+      }
       this.#isBusy = false;
       this.#queuedBytes -= frames.length;
       // Only memory that is certainly out of use may be written to again.

@@ -125,6 +125,23 @@ t.test('pause, resume, and what flush says meanwhile', async t => {
   t.match(await run('flush'), { code: 0 });
 });
 
+t.test('a limit of bandwidth is set, shown and changed while it runs', async t => {
+  const desk = open(t);
+  await desk.push('site', './copy', '--bwlimit', '512');
+  const { home, run } = desk;
+  t.match((await run('status')).stdout, /^ {2}at most 512 a second/m);
+  t.same(await run('bwlimit', '08:00,1M 19:00,off', 'site', './copy'), {
+    code: 0,
+    stdout: `limit 08:00,1M 19:00,off: ${home}/site -> file:${home}/copy\n`,
+    stderr: '',
+  });
+  t.match(JSON.parse((await run('status', '--json')).stdout), { bwlimit: '08:00,1M 19:00,off' });
+  t.match(await run('bwlimit', 'fast'), { code: 1, stderr: /'fast' is no rate such as 512/ });
+  t.match(await run('bwlimit', 'off'), { code: 0 });
+  t.notMatch((await run('status')).stdout, /a second/);
+  t.match(await run('push', 'site', './other', '--bwlimit', '3'), { code: 1, stderr: /--bwlimit/ });
+});
+
 t.test('held deletes are shown, and approved or rejected', async t => {
   for (const verdict of ['approve', 'reject']) {
     await t.test(verdict, async t => {
