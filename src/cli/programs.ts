@@ -1,5 +1,6 @@
 // The programs behind the commands, passed in so that tests can put doubles in their place. Each is
 // loaded when it is first needed: half of a short run's time went into modules it did not use.
+import type { Duplex } from 'node:stream';
 import type { Connection } from '../net/connection.ts';
 import type { dial } from '../net/dial.ts';
 import type { Listener } from '../net/listener.ts';
@@ -7,6 +8,7 @@ import type { Throttle } from '../net/throttle.ts';
 import type { Receiver } from '../receiver/receiver.ts';
 import type { Sender, SenderOptions } from '../sender/sender.ts';
 import type { Verifier, VerifierOptions } from '../sender/verifier.ts';
+import type { SshOptions } from './ssh.ts';
 
 export type DialOptions = Parameters<typeof dial>[0];
 export type ListenOptions = Parameters<typeof Listener.open>[0];
@@ -23,6 +25,13 @@ export type RunningVerifier = Pick<Verifier, 'pass' | 'again' | 'mend' | 'close'
 
 export interface Programs {
   readonly dial: (options: DialOptions) => Promise<Connection>;
+  readonly dialSsh: (options: SshOptions) => Promise<Connection>;
+  /** A pipe that something else protects. */
+  readonly connectionOver: (
+    stream: Duplex,
+    peer: string,
+    signal: AbortSignal,
+  ) => Promise<Connection>;
   readonly memoryPair: (throttle?: Throttle) => Promise<[Connection, Connection]>;
   readonly listen: (options: ListenOptions) => Promise<RunningListener>;
   readonly openReceiver: (options: ReceiveOptions) => Promise<RunningReceiver>;
@@ -32,6 +41,11 @@ export interface Programs {
 
 export const realPrograms: Programs = {
   dial: async options => (await import('../net/dial.ts')).dial(options),
+  dialSsh: async options => (await import('./ssh.ts')).dialSsh(options),
+  connectionOver: async (stream, peer, signal) => {
+    const { Connection } = await import('../net/connection.ts');
+    return Connection.over(stream, { checksum: true, peer, signal });
+  },
   memoryPair: async throttle => (await import('../net/memory-pair.ts')).memoryPair(throttle),
   listen: async options => (await import('../net/listener.ts')).Listener.open(options),
   openReceiver: async options => (await import('../receiver/receiver.ts')).Receiver.open(options),

@@ -28,7 +28,7 @@ export class PushCommand extends ReplicaCommand {
     description: 'Make and keep the tree at <target> equal to the contents of <src>',
   });
   static override notes = [
-    '<target> is a receiver (host, host:port, [::1]:7375) or a folder on this machine (a path with a slash, or file: and a path). It becomes equal to what is in <src>.',
+    '<target> is a receiver (host, host:port, [::1]:7375), a folder on another machine (ssh://user@host/path; /~/path is below the home there) or a folder on this machine (a path with a slash, or file: and a path). It becomes equal to what is in <src>.',
     "The receiver's key: --key-file, else REPLICA_KEY (a pairing string), else what 'replica pair' stored, else, on this machine, your own receiver's.",
   ];
 
@@ -80,6 +80,12 @@ export class PushCommand extends ReplicaCommand {
   });
   timeout = Option.String('--timeout', {
     description: '<TIME> With --once, give up when unreachable this long (default 30s)',
+  });
+  rsh = Option.String('-e,--rsh', {
+    description: '<COMMAND> What reaches an ssh:// target (default ssh)',
+  });
+  replicaPath = Option.String('--replica-path', {
+    description: '<F> Of replica at an ssh:// target (default replica, found by its shell)',
   });
   keyFile = Option.String('--key-file', { description: "<F> The receiver's key" });
   state = Option.String('--state', {

@@ -1,5 +1,6 @@
 // `replica receive`: holds a replica and lets senders that have a key write to it.
 import { resolve } from 'node:path';
+import { Duplex } from 'node:stream';
 import { Command, Option } from 'clipanion';
 import type { Log } from '../log.ts';
 import { formatAddress } from '../net/address.ts';
@@ -12,6 +13,7 @@ import { KeyRing } from './keys.ts';
 import type { RunningListener, RunningReceiver } from './programs.ts';
 import { ReplicaCommand, type Surroundings } from './replica-command.ts';
 import { usage } from './settings.ts';
+import { stdioBanner } from './ssh-command.ts';
 import { defaultPort, isLoopbackHost } from './target.ts';
 
 /** `key revoke` ends open connections within this time. */
@@ -50,6 +52,9 @@ export class ReceiveCommand extends ReplicaCommand {
     description: 'Replicate setuid, setgid and sticky bits',
   });
   logFile = Option.String('--log-file', { description: '<F> Append JSON lines to F' });
+  stdio = Option.Boolean('--stdio', {
+    description: "Serve one sender over stdin and stdout, as 'push ssh://host/path' starts it",
+  });
   insecure = Option.Boolean('--insecure', {
     description: 'No encryption, no key; loopback addresses only, for measurements',
   });
@@ -65,6 +70,10 @@ export class ReceiveCommand extends ReplicaCommand {
     if (insecure && givenHost !== undefined && !isLoopbackHost(givenHost.value)) {
       throw usage(givenHost.origin, `--insecure needs a loopback address, such as 127.0.0.1`);
     }
+    const stdio = settings.switch('stdio', this.stdio);
+    if (stdio && (this.host ?? this.port ?? this.insecure) !== undefined) {
+      throw usage('--stdio', 'listens nowhere: leave out --host, --port and --insecure');
+    }
     const port = settings.port('port', this.port, defaultPort);
     const stateFolder = settings.text('state', this.state)?.value;
     const root = resolve(cwd, this.destination);
@@ -79,6 +88,10 @@ export class ReceiveCommand extends ReplicaCommand {
       log,
     });
     try {
+      if (stdio) {
+        await this.#serveStdio(receiver, log);
+        return ExitCode.Done;
+      }
       const ring = new KeyRing(this.context);
       const created = insecure ? undefined : ring.makeOwnOnFirstUse();
       const keys = insecure ? () => [] : ring.followOwn(log);
@@ -92,6 +105,15 @@ export class ReceiveCommand extends ReplicaCommand {
       await receiver.close();
     }
     return ExitCode.Done;
+  }
+
+  /** ssh has proved who is at the other end. */
+  async #serveStdio(receiver: RunningReceiver, log: Log): Promise<void> {
+    const { stdin, stdout, signal } = this.context;
+    stdout.write(stdioBanner);
+    const stream = Duplex.from({ readable: stdin, writable: stdout });
+    const connection = await this.programs.connectionOver(stream, 'stdin', signal);
+    await serve(receiver, connection, log);
   }
 
   /** Only a person at a terminal sees the secret: elsewhere stderr ends up in log archives. */

@@ -16,7 +16,8 @@ import type { Programs } from './programs.ts';
 import { timeoutBounds } from './push-settings.ts';
 import type { Surroundings } from './replica-command.ts';
 import { usage } from './settings.ts';
-import { isLoopbackHost, type Target } from './target.ts';
+import { type SshTarget, splitCommand, sshCommand } from './ssh-command.ts';
+import { isLoopbackHost, sshName, type Target } from './target.ts';
 
 /** One attempt to connect; the sender tries again for as long as it is told to. */
 const connectMsMax = 15_000;
@@ -48,6 +49,8 @@ export interface RouteOptions {
     readonly insecure: boolean | undefined;
     readonly keyFile: string | undefined;
     readonly timeout: string | undefined;
+    readonly rsh: string | undefined;
+    readonly replicaPath: string | undefined;
   };
   /** Default: as the link suggests. */
   readonly compression?: Compression;
@@ -58,9 +61,14 @@ export interface RouteOptions {
 }
 
 export function openRoute(target: Target, source: string, options: RouteOptions): Promise<Route> {
-  return target.kind === 'path'
-    ? localRoute(target.path, source, options)
-    : remoteRoute(target, options);
+  switch (target.kind) {
+    case 'path':
+      return localRoute(target.path, source, options);
+    case 'host':
+      return remoteRoute(target, options);
+    case 'ssh':
+      return sshRoute(target, options);
+  }
 }
 
 /** The receiver runs in this process; the frames are the same. */
@@ -96,6 +104,43 @@ async function localRoute(path: string, source: string, options: RouteOptions): 
       return near;
     },
     close: () => receiver.close(),
+  };
+}
+
+/** The user's own ssh starts the receiver; it is told what a local one would be. */
+async function sshRoute(target: SshTarget, options: RouteOptions): Promise<Route> {
+  const { programs, flags, compression, throttle, isOnlyVerified = false } = options;
+  const { settings, log } = options.surroundings;
+  for (const flag of ['insecure', 'key-file'] as const) {
+    const given = flag === 'insecure' ? flags.insecure : flags.keyFile;
+    if (given !== undefined) throw usage(`--${flag}`, 'means nothing with ssh://');
+  }
+  const rsh = settings.text('rsh', flags.rsh);
+  const { adopt, takeOver, fsync, keepMs, specialBits } = isOnlyVerified
+    ? { ...asItIs, specialBits: settings.switch('special-bits', flags.specialBits) }
+    : readDestinationSettings(settings, { ...noFlags, ...flags });
+  const command = sshCommand(target, {
+    rsh: splitCommand(rsh?.value ?? 'ssh', rsh?.origin ?? '--rsh'),
+    replicaPath: settings.text('replica-path', flags.replicaPath)?.value ?? 'replica',
+    flags: [
+      ...(adopt ? ['--adopt'] : []),
+      ...(takeOver ? ['--take-over'] : []),
+      ...(specialBits ? ['--special-bits'] : []),
+      ...['--fsync', fsync],
+      // A verifier lets nothing go.
+      ...['--keep', isOnlyVerified ? '3650d' : String(keepMs)],
+    ],
+  });
+  const timeoutMs = settings.duration('timeout', flags.timeout, timeoutBounds);
+  const peer = sshName(target);
+  return {
+    name: peer,
+    connect: signal =>
+      programs.dialSsh({
+        ...{ command, peer, log, signal, compression, throttle },
+        timeoutMs: Math.min(timeoutMs, connectMsMax),
+      }),
+    close: async () => {},
   };
 }
 

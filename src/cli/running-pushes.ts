@@ -5,7 +5,7 @@ import { callControl } from '../control/control-client.ts';
 import { ReplicaError, systemCode } from '../errors.ts';
 import { formatAddress } from '../net/address.ts';
 import { realPathOf } from './checks.ts';
-import { parseTarget } from './target.ts';
+import { parseTarget, sshName } from './target.ts';
 
 /** What a push says of itself. */
 export interface PushIdentity {
@@ -65,6 +65,7 @@ export function noPush({ source, target }: PushChoice): ReplicaError {
 function targetName(text: string, cwd: string): string {
   const target = parseTarget(text);
   if (target.kind === 'host') return formatAddress(target.host, target.port);
+  if (target.kind === 'ssh') return sshName(target);
   return `file:${realPathOf(resolve(cwd, target.path))}`;
 }
 

@@ -9,27 +9,58 @@ export const defaultPort = 7375;
 export type Target =
   /** IPv6 without brackets. */
   | { readonly kind: 'host'; readonly host: string; readonly port: number }
+  /** `path` begins with a slash, that of one in the user's home with /~/. */
+  | {
+      readonly kind: 'ssh';
+      readonly user: string | undefined;
+      readonly host: string;
+      readonly port: number | undefined;
+      readonly path: string;
+    }
   /** As given: relative ones are resolved by the caller. */
   | { readonly kind: 'path'; readonly path: string };
 
 /**
- * `host`, `host:port`, `[::1]:7375`, a path with a slash, or `file:` and a path. Throws ERR_USAGE
- * with the remedy; `host:/path` is refused, or it would silently become a local folder.
+ * `host`, `host:port`, `[::1]:7375`, `ssh://user@host:port/path`, a path with a slash, or `file:`
+ * and a path. Throws ERR_USAGE with the remedy; `host:/path` is refused, or it would silently become a local folder.
  */
 export function parseTarget(text: string): Target {
   if (text.startsWith('file:')) return { kind: 'path', path: filePath(text) };
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text)?.[1]?.toLowerCase();
-  if (scheme === 'ssh') throw wrong(text, 'ssh:// is not available yet; use host:port');
+  if (scheme === 'ssh') return parseSsh(text);
   if (scheme !== undefined) throw wrong(text, `${scheme}:// is not supported; use host:port`);
   if (text === '.' || text === '..' || /^\.{0,2}\//.test(text)) return { kind: 'path', path: text };
   if (/^[^/]*:.*\//.test(text)) {
     throw wrong(
       text,
-      'the receiver chooses the folder: give host or host:port (a local path with a colon: ./a:b)',
+      'the receiver chooses the folder: give host or host:port, or ssh://host/path (a local path with a colon: ./a:b)',
     );
   }
   if (text.includes('/')) return { kind: 'path', path: text };
   return parseHostPort(text);
+}
+
+/** `ssh://[user@]host[:port]/path`; /~/path is below the home there. */
+function parseSsh(text: string): Target {
+  const match = /^ssh:\/\/(?:([^@/]*)@)?([^/]*)(\/.*)$/is.exec(text);
+  if (!match) throw wrong(text, 'write ssh://user@host/path');
+  const [, user, place = '', path = ''] = match;
+  // Neither may become an option of ssh.
+  if (user !== undefined && !/^[a-z0-9_][a-z0-9_.+-]*$/i.test(user)) {
+    throw wrong(text, `'${user}' is not a user name`);
+  }
+  const hasPort = /(?:^[^:[\]]+|\]):/.test(place);
+  const { host, port } = parseHostPort(place);
+  if (path === '/' || path === '/~/') throw wrong(text, 'a folder must follow the host');
+  if (path.includes('\0')) throw wrong(text, 'there is a NUL in the path');
+  return { kind: 'ssh', user, host, port: hasPort ? port : undefined, path };
+}
+
+/** The target as it names a state folder, and as people read it. */
+export function sshName({ user, host, port, path }: Target & { readonly kind: 'ssh' }): string {
+  const name = host.includes(':') ? `[${host}]` : host;
+  const login = user === undefined ? name : `${user}@${name}`;
+  return `ssh://${login}${port === undefined ? '' : `:${port}`}${path}`;
 }
 
 /** `host`, `host:port`, `[::1]`, `[::1]:7375` or a bare IPv6 address. Throws ERR_USAGE. */

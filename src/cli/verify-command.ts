@@ -66,6 +66,12 @@ export class VerifyCommand extends ReplicaCommand {
   timeout = Option.String('--timeout', {
     description: '<TIME> Give up when unreachable this long (default 30s)',
   });
+  rsh = Option.String('-e,--rsh', {
+    description: '<COMMAND> What reaches an ssh:// target (default ssh)',
+  });
+  replicaPath = Option.String('--replica-path', {
+    description: '<F> Of replica at an ssh:// target (default replica, found by its shell)',
+  });
   keyFile = Option.String('--key-file', { description: "<F> The receiver's key" });
   state = Option.String('--state', { description: '<DIR> As for push' });
   specialBits = Option.Boolean('--special-bits', {

@@ -32,6 +32,8 @@ class Doubles {
     const events = this.#events;
     const { closed } = this;
     return {
+      dialSsh: () => Promise.reject(new Error('not in this test')),
+      connectionOver: () => Promise.reject(new Error('not in this test')),
       memoryPair: async () => memoryPair(),
       dial: () => Promise.reject(new ReplicaError('ERR_SOCKET', 'no network in this test')),
       openVerifier: () => Promise.reject(new Error('not in this test')),

@@ -23,6 +23,8 @@ class Doubles {
   get programs(): Programs {
     const refuse = () => Promise.reject(new Error('not in this test'));
     return {
+      dialSsh: () => Promise.reject(new Error('not in this test')),
+      connectionOver: () => Promise.reject(new Error('not in this test')),
       memoryPair: async () => memoryPair(),
       dial: refuse,
       openSender: refuse,

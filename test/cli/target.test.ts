@@ -24,6 +24,13 @@ t.test('reads hosts and paths', async t => {
     ['file:dst', { kind: 'path', path: 'dst' }],
     ['file:/srv/dst', { kind: 'path', path: '/srv/dst' }],
     ['file:///srv/a%20b', { kind: 'path', path: '/srv/a b' }],
+    ['ssh://u@host/dst', { kind: 'ssh', user: 'u', host: 'host', port: undefined, path: '/dst' }],
+    ['SSH://h:22/~/a b', { kind: 'ssh', user: undefined, host: 'h', port: 22, path: '/~/a b' }],
+    [
+      'ssh://[::1]/x/y',
+      { kind: 'ssh', user: undefined, host: '::1', port: undefined, path: '/x/y' },
+    ],
+    ['ssh://[::1]:9/x', { kind: 'ssh', user: undefined, host: '::1', port: 9, path: '/x' }],
   ];
   for (const [text, target] of rows) t.same(parseTarget(text), target, text);
 });
@@ -31,8 +38,13 @@ t.test('reads hosts and paths', async t => {
 t.test('refuses what would surprise, and says what to write instead', async t => {
   const rows: [string, RegExp][] = [
     ['', /give host, host:port or a path/],
-    ['ssh://u@host/dst', /ssh:\/\/ is not available yet/],
-    ['SSH://host/dst', /ssh:\/\/ is not available yet/],
+    ['ssh://host', /write ssh:\/\/user@host\/path/],
+    ['ssh://host/', /a folder must follow the host/],
+    ['ssh://-oProxyCommand=x/dst', /is not a host name/],
+    ['ssh://-l@host/dst', /'-l' is not a user name/],
+    ['ssh://a b@host/dst', /is not a user name/],
+    ['ssh://host:0/dst', /is not a port/],
+    ['ssh://[host/dst', /IPv6/],
     ['s3://bucket/x', /s3:\/\/ is not supported/],
     ['host:/srv/dst', /the receiver chooses the folder/],
     ['user@host:dst/x', /the receiver chooses the folder/],

@@ -1,0 +1,201 @@
+// A receiver at the other end of `ssh`: `replica receive --stdio` run by the user's own ssh, its
+// frames over stdin and stdout. ssh proves who is who and encrypts; no key of ours is needed.
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { Duplex } from 'node:stream';
+import { type ErrorCode, ReplicaError, systemCode } from '../errors.ts';
+import type { Log } from '../log.ts';
+import { Connection } from '../net/connection.ts';
+import type { Compression } from '../net/packing.ts';
+import type { Throttle } from '../net/throttle.ts';
+import { printable } from '../snapshot/name.ts';
+import { ExitCode } from './exit-code.ts';
+import { stdioBanner } from './ssh-command.ts';
+
+/** What a login shell may print before. */
+const noiseSizeMax = 64 * 1024;
+/** Lines of stderr kept for the error, and characters of one. */
+const linesKept = 20;
+const lineSizeMax = 1024;
+/** What the other end is given to end by itself. */
+const endMs = 2_000;
+
+export interface SshOptions {
+  readonly command: readonly [string, ...string[]];
+  readonly peer: string;
+  readonly timeoutMs: number;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+  readonly compression?: Compression | undefined;
+  readonly throttle?: Throttle | undefined;
+}
+
+/**
+ * Throws ERR_SOCKET when there is no way there, ERR_AUTH when ssh is refused, ERR_TIMEOUT after
+ * timeoutMs, and what the receiver there fails with. `signal` also closes the connection later.
+ */
+export async function dialSsh(options: SshOptions): Promise<Connection> {
+  const { command, peer, log, signal } = options;
+  const [file, ...args] = command;
+  const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'] });
+  const lines = new ErrorLines(child, peer, log);
+  for (const stream of [child.stdin, child.stdout, child.stderr]) stream.on('error', () => {});
+  try {
+    await greeted(child, lines, options);
+  } catch (error) {
+    child.kill();
+    throw error;
+  }
+  lines.isConnected = true;
+  const stream = Duplex.from({ readable: child.stdout, writable: child.stdin });
+  const { compression, throttle } = options;
+  const connection = Connection.over(stream, {
+    checksum: true,
+    peer,
+    signal,
+    compression,
+    throttle,
+  });
+  void connection.closed.then(() => {
+    child.stdin.destroy();
+    const timer = setTimeout(() => child.kill(), endMs).unref();
+    child.once('exit', () => clearTimeout(timer));
+  });
+  return connection;
+}
+
+/** Resolves when the banner came; what follows it is still to be read. */
+async function greeted(
+  child: ChildProcessWithoutNullStreams,
+  lines: ErrorLines,
+  { command, peer, timeoutMs, log, signal }: SshOptions,
+): Promise<void> {
+  const stop = new AbortController();
+  const failed = new Promise<never>((_, reject) => {
+    const late = setTimeout(() => {
+      const message = `no answer from ${peer} within ${timeoutMs / 1000} s`;
+      reject(new ReplicaError('ERR_TIMEOUT', message));
+    }, timeoutMs);
+    const cancel = (): void =>
+      reject(new ReplicaError('ERR_SOCKET', `connecting to ${peer} was cancelled`));
+    if (signal.aborted) cancel();
+    signal.addEventListener('abort', cancel, { once: true });
+    child.once('error', error => {
+      const why = systemCode(error) === 'ENOENT' ? 'there is no such command' : error.message;
+      reject(new ReplicaError('ERR_USAGE', `cannot run '${command[0]}': ${why}; see --rsh`));
+    });
+    child.once('close', code => reject(failureOf(code, lines.kept, { command, peer })));
+    stop.signal.addEventListener('abort', () => {
+      clearTimeout(late);
+      signal.removeEventListener('abort', cancel);
+    });
+  });
+  failed.catch(() => {});
+  try {
+    const noise = await Promise.race([afterNoise(child, peer), failed]);
+    if (noise === '') return;
+    const text = printable(noise.slice(0, 80));
+    log.warn(
+      { peer },
+      `${peer}: the login shell prints '${text}': its profile should print nothing`,
+    );
+  } finally {
+    stop.abort();
+  }
+}
+
+/** What came before the banner, latin1. */
+async function afterNoise(child: ChildProcessWithoutNullStreams, peer: string): Promise<string> {
+  let head = '';
+  for (;;) {
+    const chunk: Buffer | null = child.stdout.read();
+    if (chunk === null) {
+      await new Promise(resolve => child.stdout.once('readable', resolve));
+      continue;
+    }
+    head += chunk.toString('latin1');
+    const at = head.indexOf(stdioBanner);
+    if (at >= 0) {
+      const rest = Buffer.from(head.slice(at + stdioBanner.length), 'latin1');
+      if (rest.length > 0) child.stdout.unshift(rest);
+      return head.slice(0, at);
+    }
+    if (head.length > noiseSizeMax) {
+      const start = printable(head.slice(0, 80));
+      const message = `${peer}: no receiver answers, but something that prints '${start}…'`;
+      throw new ReplicaError('ERR_PROTOCOL', message);
+    }
+  }
+}
+
+/** Why ssh ended before a receiver answered. */
+function failureOf(
+  code: number | null,
+  kept: readonly string[],
+  { command, peer }: Pick<SshOptions, 'command' | 'peer'>,
+): ReplicaError {
+  const last = (kept.at(-1) ?? '').replace(/^replica: /, '');
+  const why = last === '' ? `ended with code ${code}` : last;
+  if (code === 127) {
+    const message = `${peer}: ${why} (is replica installed there? --replica-path says where)`;
+    return new ReplicaError('ERR_PATH', message);
+  }
+  if (code === 255 || code === null) {
+    const isRefused = /permission denied|host key verification failed/i.test(kept.join('\n'));
+    const name = command[0].split('/').at(-1);
+    return new ReplicaError(isRefused ? 'ERR_AUTH' : 'ERR_SOCKET', `${peer}: ${name}: ${why}`);
+  }
+  return new ReplicaError(codeOf(code, why), `${peer}: ${why}`);
+}
+
+function codeOf(exitCode: number, why: string): ErrorCode {
+  // The one of before may not know yet that its connection is gone.
+  if (exitCode === ExitCode.Path) return /another receive/.test(why) ? 'ERR_SOCKET' : 'ERR_PATH';
+  if (exitCode === ExitCode.Usage) return 'ERR_USAGE';
+  return exitCode === ExitCode.Io ? 'ERR_IO' : 'ERR_SOCKET';
+}
+
+/** What ssh, the login shell and the receiver say on stderr. */
+class ErrorLines {
+  readonly kept: string[] = [];
+  /** From then on what is said goes into the log; before, it becomes the error. */
+  isConnected = false;
+  readonly #peer: string;
+  readonly #log: Log;
+
+  constructor(child: ChildProcessWithoutNullStreams, peer: string, log: Log) {
+    this.#peer = peer;
+    this.#log = log;
+    let rest = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      const parts = (rest + text).split('\n');
+      rest = (parts.pop() ?? '').slice(0, lineSizeMax);
+      for (const line of parts) this.#add(line.slice(0, lineSizeMax).trim());
+    });
+    child.stderr.on('end', () => this.#add(rest.trim()));
+  }
+
+  #add(line: string): void {
+    if (line === '') return;
+    const { level, message } = readLogLine(line);
+    if (level === 'info' || level === 'debug') {
+      this.#log.debug({ peer: this.#peer }, `${this.#peer}: ${message}`);
+      return;
+    }
+    this.kept.push(message);
+    if (this.kept.length > linesKept) this.kept.shift();
+    if (this.isConnected) this.#log.warn({ peer: this.#peer }, `${this.#peer}: ${message}`);
+  }
+}
+
+/** A line of the receiver's JSON log, or of anything else. */
+function readLogLine(line: string): { level: string; message: string } {
+  if (line.startsWith('{')) {
+    try {
+      const { level, msg } = JSON.parse(line) as { level?: unknown; msg?: unknown }; // Checked below.
+      if (typeof level === 'string' && typeof msg === 'string') return { level, message: msg };
+    } catch {
+      // Not ours.
+    }
+  }
+  return { level: 'error', message: line };
+}

@@ -1,0 +1,173 @@
+// Targets at the other end of ssh: with a program in ssh's place that runs the command here, and
+// through a real sshd.
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t from 'tap';
+import { splitCommand, sshCommand } from '../../src/cli/ssh-command.ts';
+import { makeDiskFolder, makeFolder } from '../support/folders.ts';
+import { untilEqual } from '../support/live-pair.ts';
+import { Home } from '../support/programs.ts';
+import { mainFile } from '../support/run-cli.ts';
+import { noSshd, Sshd } from '../support/sshd.ts';
+import { compareTrees } from '../support/tree.ts';
+
+type Test = Parameters<Parameters<typeof t.test>[0]>[0];
+
+t.test('a command is split into its words', async t => {
+  const rows: readonly (readonly [string, readonly string[]])[] = [
+    ['ssh', ['ssh']],
+    ['  ssh  -p 2222 ', ['ssh', '-p', '2222']],
+    [`ssh -i '/my keys/a' -o "Proxy x"`, ['ssh', '-i', '/my keys/a', '-o', 'Proxy x']],
+    [`a"b c"d''`, ['ab cd']],
+  ];
+  for (const [text, words] of rows) t.same(splitCommand(text, '--rsh'), words, text);
+  t.throws(() => splitCommand(`ssh 'x`, '--rsh'), { code: 'ERR_USAGE' });
+  t.throws(() => splitCommand(' ', '--rsh'), { code: 'ERR_USAGE' });
+});
+
+t.test('what the shell there reads is the path that was meant', async t => {
+  const paths = ['/srv/a', '/srv/a b', "/it's", '/$HOME/`id`;x', '/-rf', '/~/x y', '/a\nb', '/"\\'];
+  for (const path of paths) {
+    const target = { kind: 'ssh', user: 'u', host: 'h', port: 22, path } as const;
+    const how = { rsh: ['ssh', '-4'], replicaPath: 'printf', flags: ['--keep', '1h'] } as const;
+    const command = sshCommand(target, how);
+    t.same(command.slice(0, -1), ['ssh', '-4', '-p', '22', '-l', 'u', '--', 'h']);
+    // printf takes the first word as its format: print the last one alone.
+    const line = (command.at(-1) ?? '').replace(/^printf .* -- /s, 'printf %s ');
+    const { stdout } = spawnSync('sh', ['-c', line], { env: { HOME: '/home/u' } });
+    t.equal(stdout.toString(), path.replace(/^\/~/, '/home/u'), path);
+  }
+});
+
+interface Stage {
+  readonly folder: string;
+  readonly home: Home;
+  readonly source: string;
+  readonly target: string;
+  /** Flags that reach the built command here through `script`, in place of ssh. */
+  flags(script?: string): string[];
+}
+
+function stage(t: Test): Stage {
+  const folder = fs.realpathSync(makeDiskFolder(t));
+  const source = join(folder, 'source');
+  fs.mkdirSync(join(source, 'sub'), { recursive: true });
+  fs.writeFileSync(join(source, 'sub/a'), 'one');
+  fs.writeFileSync(join(source, 'b'), Buffer.alloc(100_000, 'two'));
+  const replica = join(folder, 'replica');
+  fs.writeFileSync(replica, `#!/bin/sh\nexec '${process.execPath}' '${mainFile}' "$@"\n`);
+  fs.chmodSync(replica, 0o755);
+  return {
+    folder,
+    home: new Home(join(folder, 'home')),
+    source,
+    target: join(folder, 'target'),
+    flags: (script = runIt) => {
+      const rsh = join(folder, 'fake-ssh');
+      fs.writeFileSync(rsh, `#!/bin/sh\n${script}\n`);
+      fs.chmodSync(rsh, 0o755);
+      return ['--rsh', rsh, '--replica-path', replica];
+    },
+  };
+}
+
+const runIt = 'while [ "$1" != -- ]; do shift; done\nshift 2\nexec sh -c "$*"';
+
+t.test('push to ssh:// replicates, goes on after a cut, and verify compares', async t => {
+  const { folder, home, source, target, flags } = stage(t);
+  const pids = join(folder, 'pids');
+  const flagged = flags(`echo $$ >> '${pids}'\n${runIt}`);
+  const url = `ssh://somewhere${target}`;
+  const push = home.push(source, url, [...flagged, '--interval', '50']);
+  t.teardown(() => push.stop('SIGKILL'));
+  await push.line(/in sync, 3 entries/);
+  t.same(compareTrees(source, target), []);
+  const [pid] = fs.readFileSync(pids, 'utf8').split('\n');
+  process.kill(Number(pid), 'SIGKILL');
+  await push.line(/trying again/);
+  fs.writeFileSync(join(source, 'c'), 'three');
+  await untilEqual(source, target, 20_000, () => push.lines);
+  t.same(await push.stop(), { code: 0, signal: null });
+  const verify = home.run(['verify', source, url, ...flagged]);
+  t.equal((await verify.exit).code, 0);
+  t.match(verify.stdout, [/^equal: 4 entries/]);
+});
+
+t.test('what a login shell prints is skipped, and named', async t => {
+  const { home, source, target, flags } = stage(t);
+  const noisy = flags(`echo 'Welcome to the machine'\n${runIt}`);
+  const push = await home.pushOnce(source, `ssh://somewhere${target}`, noisy);
+  t.equal(push.code, 0, push.lines.join('\n'));
+  t.match(push.lines.join('\n'), /the login shell prints 'Welcome to the machine/);
+  t.same(compareTrees(source, target), []);
+});
+
+t.test('flags of the destination reach the receiver', async t => {
+  const { home, source, target, flags } = stage(t);
+  fs.mkdirSync(target);
+  fs.writeFileSync(join(target, 'old'), 'old');
+  const url = `ssh://somewhere${target}`;
+  const refused = await home.pushOnce(source, url, flags());
+  t.equal(refused.code, 3);
+  t.match(refused.lines.at(-1), /is not empty: give an empty folder, or --adopt/);
+  const adopted = await home.pushOnce(source, url, [...flags(), '--adopt', '--keep', '1h']);
+  t.equal(adopted.code, 0, adopted.lines.join('\n'));
+  t.same(compareTrees(source, target), []);
+});
+
+t.test('each way in which ssh fails has one line and a code', async t => {
+  const { home, source, target, flags } = stage(t);
+  const rows: readonly (readonly [string, number, RegExp])[] = [
+    [
+      `echo 'u@h: Permission denied (publickey).' >&2; exit 255`,
+      5,
+      /^replica: ssh:\/\/h\/.*: fake-ssh: u@h: Permission denied \(publickey\)\.$/,
+    ],
+    [
+      `echo 'ssh: Could not resolve hostname h' >&2; exit 255`,
+      30,
+      /gave up after --timeout: ssh:\/\/h\/.*: fake-ssh: ssh: Could not resolve hostname h$/,
+    ],
+    [
+      `echo 'sh: replica: not found' >&2; exit 127`,
+      3,
+      /is replica installed there\? --replica-path/,
+    ],
+    ['exec yes', 12, /no receiver answers, but something that prints 'y/],
+    ['exec sleep 60', 30, /no answer from ssh:\/\/h\/.* within 0\.3 s/],
+  ];
+  for (const [script, code, line] of rows) {
+    const timeout = ['--timeout', '300'];
+    const push = await home.pushOnce(source, `ssh://h${target}`, [...flags(script), ...timeout]);
+    t.equal(push.code, code, `${script}\n${push.lines.join('\n')}`);
+    t.match(push.lines.at(-1), line, script);
+  }
+  const none = await home.pushOnce(source, `ssh://h${target}`, ['--rsh', '/no/ssh']);
+  t.equal(none.code, 1);
+  t.match(none.lines.at(-1), /cannot run '\/no\/ssh': there is no such command; see --rsh/);
+  const key = await home.pushOnce(source, `ssh://h${target}`, ['--key-file', 'x']);
+  t.match(key, { code: 1 });
+  t.match(key.lines.at(-1), /--key-file: means nothing with ssh:/);
+  const stdio = home.run(['receive', target, '--stdio', '--port', '1']);
+  t.equal((await stdio.exit).code, 1);
+});
+
+t.test('through a real sshd', { skip: noSshd() }, async t => {
+  const { home, source, target, flags } = stage(t);
+  const sshd = await Sshd.open(makeFolder(t, tmpdir()));
+  t.teardown(() => sshd.close());
+  const [, , ...replicaPath] = flags();
+  const url = `ssh://${sshd.user}@127.0.0.1:${sshd.port}${target}`;
+  const push = home.push(source, url, ['--rsh', sshd.rsh, ...replicaPath, '--interval', '50']);
+  t.teardown(() => push.stop('SIGKILL'));
+  await push.line(/in sync, 3 entries/);
+  fs.appendFileSync(join(source, 'b'), 'more');
+  fs.renameSync(join(source, 'sub'), join(source, 'moved'));
+  await untilEqual(source, target, 20_000, () => push.lines);
+  t.same(await push.stop(), { code: 0, signal: null });
+  const wrong = url.replace(`${sshd.user}@`, 'nobody-here@');
+  const refused = await home.pushOnce(source, wrong, ['--rsh', sshd.rsh, ...replicaPath]);
+  t.equal(refused.code, 5, refused.lines.join('\n'));
+});
