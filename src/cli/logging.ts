@@ -2,7 +2,7 @@
 // --log-file gets JSON lines as well. Everything is written at once and in this process, so that
 // the last words before a crash are there.
 import { closeSync, openSync, writeSync } from 'node:fs';
-import type { Writable } from 'node:stream';
+import { Writable } from 'node:stream';
 import { pino } from 'pino';
 import { ReplicaError, systemCode } from '../errors.ts';
 import type { Log } from '../log.ts';
@@ -15,6 +15,8 @@ export interface LogOptions {
   /** 0: info; 1 and more: debug. */
   readonly verbosity: number;
   readonly logFile: string | undefined;
+  /** Called before a line goes to a terminal. */
+  readonly onTerminalLine?: () => void;
 }
 
 export interface OpenLog {
@@ -63,9 +65,25 @@ async function prettyStream(options: LogOptions): Promise<{ write(line: string):
     hideObject: true,
     messageFormat: (fields, key) => plainLine(String(fields[key] ?? '')),
     ignore: 'pid,hostname',
-    destination: options.stderr,
+    destination: new TerminalLines(options),
     sync: true,
   });
+}
+
+/** Each line in turn, what stands below them taken away first. */
+class TerminalLines extends Writable {
+  readonly #options: LogOptions;
+
+  constructor(options: LogOptions) {
+    super({ decodeStrings: false });
+    this.#options = options;
+  }
+
+  override _write(line: string | Buffer, _encoding: string, done: () => void): void {
+    this.#options.onTerminalLine?.();
+    this.#options.stderr.write(line);
+    done();
+  }
 }
 
 function plainStream(stderr: Writable): { write(line: string): unknown } {

@@ -111,8 +111,12 @@ export class PushCommand extends ReplicaCommand {
     return this.logFile;
   }
 
+  protected override wantsProgress(): boolean {
+    return !this.dryRun;
+  }
+
   protected override async perform(surroundings: Surroundings): Promise<ExitCode> {
-    const { settings, folders, log, logFile } = surroundings;
+    const { settings, folders, log, logFile, progress } = surroundings;
     const { cwd, hostname, signal, stdout } = this.context;
     const target = parseTarget(this.target);
     const own = readPushSettings(settings, this, cwd);
@@ -150,6 +154,7 @@ export class PushCommand extends ReplicaCommand {
       const graceMs = (): number => (isSlow ? slowStopMs : stopMsMax);
       const identity = { source, target: route.name, pid: process.pid };
       const control = await openControl(stateFolder, sender, { identity, bandwidth, log });
+      progress?.follow(() => sender.status);
       try {
         for await (const event of untilStopped(sender.run(), signal, graceMs)) {
           reportEvent(event, { log, stdout });
@@ -159,6 +164,7 @@ export class PushCommand extends ReplicaCommand {
         if (!signal.aborted) throw new Error('the sender ended without an outcome');
         return own.once ? ExitCode.Interrupted : ExitCode.Done;
       } finally {
+        progress?.stop();
         await control.close();
         await closeInTime(() => sender.close(), log, this.context);
       }

@@ -6,6 +6,7 @@ import type { CliContext } from './context.ts';
 import type { ExitCode } from './exit-code.ts';
 import { openLog } from './logging.ts';
 import type { Programs } from './programs.ts';
+import { openProgress, type Progress } from './progress.ts';
 import { type Flags, Settings } from './settings.ts';
 import { type UserFolders, userFolders } from './user-folders.ts';
 
@@ -22,6 +23,8 @@ export interface Surroundings {
   readonly folders: UserFolders;
   readonly log: Log;
   readonly logFile: string | undefined;
+  /** On a terminal, for commands that want it. */
+  readonly progress: Progress | undefined;
 }
 
 export abstract class ReplicaCommand extends Command<CliContext> {
@@ -44,6 +47,11 @@ export abstract class ReplicaCommand extends Command<CliContext> {
     return undefined;
   }
 
+  /** Does it have anything to show on a terminal's last line? */
+  protected wantsProgress(): boolean {
+    return false;
+  }
+
   override async execute(): Promise<ExitCode> {
     const { env, cwd, stderr, colorDepth } = this.context;
     const folders = userFolders(this.context);
@@ -64,21 +72,24 @@ export abstract class ReplicaCommand extends Command<CliContext> {
       : undefined;
     const logFile = logFileName === undefined ? undefined : resolve(cwd, logFileName);
     const isTerminal = 'isTTY' in stderr && stderr.isTTY === true;
+    const progress = isTerminal && this.wantsProgress() ? await openProgress(stderr) : undefined;
     const { log, noteFailure, reopen, close } = await openLog({
       stderr,
       isTerminal,
       colors: isTerminal && colorDepth > 1 && !env.NO_COLOR,
       verbosity: settings.count('verbose', this.verboseCount),
       logFile,
+      onTerminalLine: () => progress?.clear(),
     });
     // Without a log file a hangup keeps its meaning: the terminal went away, end.
     const forgetHangup = logFile === undefined ? () => {} : this.context.onHangup(reopen);
     try {
-      return await this.perform({ settings, folders, log, logFile });
+      return await this.perform({ settings, folders, log, logFile, progress });
     } catch (error) {
       noteFailure(error);
       throw error;
     } finally {
+      progress?.stop();
       forgetHangup();
       close();
     }

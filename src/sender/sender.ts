@@ -203,6 +203,7 @@ export class Sender {
       isPaused: this.#steering.isPaused,
       isSynced: this.#report.isSynced,
       outstanding: this.#transfer?.outstanding ?? 0,
+      wireBytes: this.#transfer?.wireBytes ?? 0,
       oldestMs: this.#transfer?.oldestMs ?? this.#report.deferredSinceMs,
       ...this.#report.tree,
       poll: this.#report.figures,

@@ -48,6 +48,8 @@ export interface SenderStatus {
   readonly bytesSent: number;
   readonly bytesReused: number;
   readonly held: { readonly count: number; readonly reason: string } | undefined;
+  /** Bytes of frames that this connection has sent. */
+  readonly wireBytes: number;
   /** Entries that something else changed at the destination, and that were put right. */
   readonly drift: number;
   readonly problems: readonly NotedProblem[];
@@ -61,6 +63,7 @@ export interface LiveFigures {
   readonly entries: number;
   readonly special: number;
   readonly outstanding: number;
+  readonly wireBytes: number;
   /** When the oldest change that is not durable was found (monotonic). */
   readonly oldestMs: number | undefined;
   readonly poll: PollFigures | undefined;
@@ -134,13 +137,13 @@ export class StatusBoard {
 
   status(live: LiveFigures): SenderStatus {
     const nowMs = clockMs();
-    const { entries, special, outstanding, poll, oldestMs } = live;
+    const { entries, special, outstanding, wireBytes, poll, oldestMs } = live;
     return {
       ...this.#state(live),
       peer: this.#peer,
       inSync: this.#isInSync(live),
       lagMs: oldestMs === undefined ? 0 : Math.max(0, Math.round(nowMs - oldestMs)),
-      ...{ entries, special, outstanding, poll },
+      ...{ entries, special, outstanding, wireBytes, poll },
       ...this.#totals,
       watermark: this.#watermark,
       held: this.#held,

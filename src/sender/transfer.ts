@@ -72,6 +72,11 @@ export class Transfer {
     return this.#inFlight.outstanding;
   }
 
+  /** Bytes of frames sent so far. */
+  get wireBytes(): number {
+    return this.#options.connection.bytesSent;
+  }
+
   /** Those changes, oldest first. */
   *underWay(): Generator<Change, void> {
     for (const { change } of this.#inFlight.taken()) yield change;

@@ -1,5 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
 import t, { type Test } from 'tap';
 import type { Programs, ReceiveOptions } from '../../src/cli/programs.ts';
 import { ReplicaError } from '../../src/errors.ts';
@@ -62,7 +63,8 @@ const notHere = (): never => {
 
 /** What nobody asks these senders. */
 const unasked = {
-  status: {} as SenderStatus, // Not looked at.
+  // All that the last line of a terminal needs of it.
+  status: { state: 'connecting', reason: '' } as SenderStatus,
   ...{ pending: notHere, explain: notHere, flush: notHere },
   ...{ pause: notHere, resume: notHere, decide: notHere },
 };
@@ -269,7 +271,10 @@ t.test('says what happens, as JSON lines off a terminal and as sentences on one'
   t.match(lines[2], { level: 'info', commit: 7, operations: 1, bytesSent: 417, ms: 12 });
   t.match(lines[0].time, /^\d{4}-\d\d-\d\dT/);
   const terminal = await push(t, events, [], { isTerminal: true });
-  for (const [i, line] of terminal.stderr.trimEnd().split('\n').entries()) {
+  const shown = stripVTControlCharacters(terminal.stderr)
+    .split('\n')
+    .filter(line => line !== '' && line !== 'connecting');
+  for (const [i, line] of shown.entries()) {
     t.match(line, /^\[\d\d:\d\d:\d\d\] (INFO|WARN): /);
     t.ok(line.endsWith(`: ${sentences[i]}`), line);
   }
