@@ -34,6 +34,14 @@ interface StagedBlock {
   readonly size: number;
 }
 
+/** The commit that a staged file belongs to. */
+export interface PendingCommit {
+  /** Its CommitEnd came. Until then it waits for messages itself: nobody must wait for it. */
+  readonly isComplete: boolean;
+  /** Resolves when it is over. */
+  readonly done: Promise<void>;
+}
+
 /** A complete staged file whose commit is not durable yet. */
 interface StagedVersion {
   readonly place: StagedPlace;
@@ -41,8 +49,7 @@ interface StagedVersion {
   readonly list: BlockList;
   /** Of its blocks. */
   readonly keys: readonly string[];
-  /** Resolves when its commit is over. */
-  readonly done: Promise<void>;
+  readonly commit: PendingCommit;
 }
 
 export interface BlockFinderOptions {
@@ -95,14 +102,8 @@ export class BlockFinder {
     if (found) return found;
     const kept = this.#unfinished.read(id, size);
     if (kept) return { bytes: kept, count: 1 };
-    const done =
-      staged === undefined || staged === 'promised'
-        ? undefined
-        : this.#unsettled.get(staged.place)?.done;
-    if (done) {
-      // Renamed into place meanwhile; the index has it in a moment.
-      this.#source.clear();
-      await done;
+    if (staged !== undefined && staged !== 'promised' && (await this.#isSettled(staged.place))) {
+      // Renamed into place meanwhile; the index has it now.
       const late = this.#source.read(wanted);
       if (late) return late;
     }
@@ -120,8 +121,7 @@ export class BlockFinder {
         return { fd: openPlace(staged.place), list: staged.list };
       } catch (error) {
         if (systemCode(error) === undefined) throw error;
-        this.#source.clear();
-        await this.#unsettled.get(staged.place)?.done;
+        await this.#isSettled(staged.place);
       }
     }
     return this.#source.openVersion(id, version);
@@ -173,6 +173,15 @@ export class BlockFinder {
   close(): void {
     this.#unfinished.clear();
     this.#source.close();
+  }
+
+  /** Waits until the commit of the file is over; false if that cannot be waited for. */
+  async #isSettled(place: StagedPlace): Promise<boolean> {
+    const commit = this.#unsettled.get(place)?.commit;
+    if (!commit?.isComplete) return false;
+    this.#source.clear();
+    await commit.done;
+    return true;
   }
 
   #readStaged(

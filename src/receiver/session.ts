@@ -52,6 +52,7 @@ interface Arriving {
   readonly folders: Map<NodeId, StagedFolder>;
   readonly done: Promise<void>;
   readonly resolve: () => void;
+  isComplete: boolean;
   operationCount: number;
   bytes: number;
 }
@@ -164,6 +165,7 @@ export class Session {
       folders: new Map(),
       done,
       resolve,
+      isComplete: false,
       operationCount: 0,
       bytes: 0,
     };
@@ -176,6 +178,7 @@ export class Session {
       const text = `end of commit ${commit} with ${operationCount} operations`;
       throw new ReplicaError('ERR_PROTOCOL', `${text}, expected ${arriving.commit}`);
     }
+    arriving.isComplete = true;
     this.#arriving = undefined;
     this.#nextCommit++;
     this.#options.committer.dropHints(this.#staging.takeBadHints());
@@ -298,12 +301,12 @@ export class Session {
   }
 
   async #content(
-    { done }: Arriving,
+    commit: Arriving,
     { entry, content }: Operation & { kind: 'file' },
     within: { readonly directory: ConfinedDirectory; readonly name: Name } | undefined,
   ): Promise<Staged> {
-    if (content.kind === 'stage') return this.#staging.finishStage(content.stage, entry, done);
-    return this.#staging.stageInline(entry, content, { done, within });
+    if (content.kind === 'stage') return this.#staging.finishStage(content.stage, entry, commit);
+    return this.#staging.stageInline(entry, content, { commit, within });
   }
 
   #rejectionOf(error: unknown, path: string): Rejection {

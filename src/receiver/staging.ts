@@ -9,7 +9,7 @@ import type { ReplicaStore } from '../store/replica-store.ts';
 import type { ConfinedDirectory } from '../tree/confined-directory.ts';
 import type { StagedFile } from '../tree/staged-file.ts';
 import type { Piece } from '../wire/messages.ts';
-import { BlockFinder, type StagedPlace } from './block-finder.ts';
+import { BlockFinder, type PendingCommit, type StagedPlace } from './block-finder.ts';
 import type { BlockHint } from './block-source.ts';
 import { Build } from './build.ts';
 import { Cloning } from './cloning.ts';
@@ -73,14 +73,14 @@ export class Staging {
   async stageInline(
     entry: Entry,
     content: { readonly baseVersion: number; readonly pieces: readonly Piece[] },
-    options: { readonly done: Promise<void>; readonly within: StagedPlace | undefined },
+    options: { readonly commit: PendingCommit; readonly within: StagedPlace | undefined },
   ): Promise<Staged> {
-    const { done, within } = options;
+    const { commit, within } = options;
     const build = this.#create(entry.id, entry.size, { within, mode: this.#modeOf(entry) });
     try {
       if (content.baseVersion > 0) await build.openBase(content.baseVersion);
       await this.#add(build, content.pieces);
-      return this.#finish(build, entry, done);
+      return this.#finish(build, entry, commit);
     } catch (error) {
       giveUp(build, error);
       throw error;
@@ -142,7 +142,7 @@ export class Staging {
   }
 
   /** The stage is complete and becomes the content of `entry`. Throws Rejection, ERR_PROTOCOL. */
-  finishStage(stage: number, entry: Entry, done: Promise<void>): Staged {
+  finishStage(stage: number, entry: Entry, commit: PendingCommit): Staged {
     const build = this.#stage(stage);
     this.#stages.delete(stage);
     this.#finder.clear();
@@ -150,7 +150,7 @@ export class Staging {
       if (build.id !== entry.id) {
         throw new ReplicaError('ERR_PROTOCOL', `stage ${stage} is for another file`);
       }
-      return this.#finish(build, entry, done);
+      return this.#finish(build, entry, commit);
     } catch (error) {
       giveUp(build, error);
       throw error;
@@ -235,7 +235,7 @@ export class Staging {
     }
   }
 
-  #finish(build: Build, entry: Entry, done: Promise<void>): Staged {
+  #finish(build: Build, entry: Entry, commit: PendingCommit): Staged {
     if (build.fault) throw build.fault;
     if (build.size !== entry.size) {
       const text = `content of ${build.size} bytes for a file of ${entry.size}`;
@@ -254,7 +254,7 @@ export class Staging {
     };
     this.#places.set(name, place);
     if (build.isListed) this.#large.add(name);
-    this.#finder.addVersion(entry.id, { place, version: entry.version, list, keys, done });
+    this.#finder.addVersion(entry.id, { place, version: entry.version, list, keys, commit });
     if (this.#options.keepOpen()) return { content, file };
     file.close();
     return { content, file: undefined };
