@@ -9,6 +9,8 @@ export const commitOperationsMax = 256;
 export const commitBytesMax = 64 * 1024 * 1024;
 /** A commit is closed at this age even if it is small: the latency of a save. */
 export const commitAgeMs = 200;
+/** Node ids from Welcome's next one on: a peer that skips them uses up the 2^47 of the replica. */
+export const idsPerConnectionMax = 2 ** 40;
 /** Entries in one Listing, digests in one DirectoryDigests. */
 export const listingEntriesMax = 4096;
 export const getListingIdsMax = 1024;

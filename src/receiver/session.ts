@@ -1,9 +1,15 @@
 // One connection of an accepted sender, from Welcome to its end.
 import assert from 'node:assert/strict';
 import { ReplicaError } from '../errors.ts';
-import { blockIdSize, commitBytesMax, commitOperationsMax, stagedFoldersMax } from '../limits.ts';
+import {
+  blockIdSize,
+  commitBytesMax,
+  commitOperationsMax,
+  idsPerConnectionMax,
+  stagedFoldersMax,
+} from '../limits.ts';
 import type { Connection } from '../net/connection.ts';
-import { type NodeId, rootId } from '../snapshot/entry.ts';
+import { type NodeId, nodeIdMax, rootId } from '../snapshot/entry.ts';
 import { type Name, printable } from '../snapshot/name.ts';
 import type { ReplicaStore } from '../store/replica-store.ts';
 import type { ConfinedDirectory } from '../tree/confined-directory.ts';
@@ -65,6 +71,8 @@ export class Session {
   readonly #staging: Staging;
   #arriving: Arriving | undefined;
   #nextCommit: bigint;
+  /** Node ids from here on are none that this sender can have got to. */
+  readonly #idEnd: number;
   #answers: Promise<void> = Promise.resolve();
   #questionCount = 0;
   #lastSend: Promise<void> = Promise.resolve();
@@ -76,7 +84,9 @@ export class Session {
       ...options,
       keepOpen: () => options.flush.keepsOpen(this.#arriving?.files.length ?? 0),
     });
-    this.#nextCommit = options.store.head.watermark + 1n;
+    const { watermark, nextId } = options.store.head;
+    this.#nextCommit = watermark + 1n;
+    this.#idEnd = Math.min(nextId + idsPerConnectionMax, nodeIdMax);
   }
 
   /** Until the peer closes. Throws what ends the session otherwise. */
@@ -234,6 +244,9 @@ export class Session {
     const { folders } = this.#options;
     const id = operation.kind === 'remove' ? operation.id : operation.entry.id;
     if (id === rootId) throw new ReplicaError('ERR_PROTOCOL', 'an operation on the root');
+    if (id >= this.#idEnd) {
+      throw new ReplicaError('ERR_PROTOCOL', `node id ${id} is far beyond the next one`);
+    }
     // Attributes without a name were the root's.
     const name = operation.name as Name;
     const isReserved =

@@ -1,6 +1,13 @@
 // The confirmed layer: the snapshot store, and the digest and counts kept with it.
 import { entryDigest } from '../blocks/block-id.ts';
-import { type Entry, type NodeId, type PlacedEntry, rootId, sameStamp } from '../snapshot/entry.ts';
+import {
+  type Entry,
+  type NodeId,
+  type PlacedEntry,
+  rootId,
+  sameStamp,
+  toNodeId,
+} from '../snapshot/entry.ts';
 import { decodeEntry, encodeEntry } from '../snapshot/entry-codec.ts';
 import type { RootIdentity } from '../snapshot/guard.ts';
 import type { Known } from '../snapshot/listing.ts';
@@ -191,8 +198,9 @@ export class ConfirmedLayer {
     return entryDigest(this.#secret, parent, encodeEntry(known.name, known.entry));
   }
 
+  /** Throws ERR_PROTOCOL when a receiver says that it has no more. */
   newId(): NodeId {
-    return this.#nextId++ as NodeId; // The allocator of ids: see NodeId.
+    return toNodeId(this.#nextId++);
   }
 
   // -- reading ----------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ import {
 const newestMax = 50_000;
 /** Versions that other names of a file, gone by now, may have had before this process began. */
 const unknownVersions = 1000;
+/** A u32 on the wire. */
+const versionMax = 2 ** 32 - 1;
 
 export class NodeChanges {
   readonly #state: ScanState;
@@ -102,7 +104,7 @@ export class NodeChanges {
     from: { id: NodeId; known: Known | undefined; isNew: boolean; isFirst?: boolean },
   ): void {
     const path = below(folder.path, seen.name);
-    const { id, known } = from;
+    const { known } = from;
     const place = { parent: folder.id, name: seen.name };
     const twin = seen.nlink > 1 ? this.twin(folder.id, seen) : undefined;
     if (twin?.isSame === true && from.isFirst !== true) {
@@ -114,8 +116,12 @@ export class NodeChanges {
       this.#state.findings.defer();
       return;
     }
+    const next = this.#nextVersion(from.id, seen, known, twin?.known);
+    // Only a hostile peer counts that far. The content goes on as another node.
+    const isUsedUp = next > versionMax;
+    const id = isUsedUp ? this.#state.observed.newId() : from.id;
+    const version = isUsedUp ? 1 : next;
     const before = known?.entry.id === id ? known.entry.version : 0;
-    const version = this.#nextVersion(id, seen, known, twin?.known);
     const entry = entryOf(seen, { id, version, target: '' });
     // Bytes of another node at this name make a basis for the reader, not for the receiver.
     const basis = before > 0 ? this.#state.store.basis(id, before) : undefined;

@@ -1,4 +1,5 @@
 // An entry is one name in one directory, as both sides record it.
+import { ReplicaError } from '../errors.ts';
 import type { Name } from './name.ts';
 
 export const entryKinds = ['file', 'directory', 'link'] as const;
@@ -15,6 +16,12 @@ export type NodeId = number & { readonly [nodeBrand]: true };
 // An id is branded only here and where one is decoded or allocated.
 export const rootId = 1 as NodeId;
 export const nodeIdMax = 2 ** 47 - 1;
+
+/** The id of a new node; throws ERR_PROTOCOL when all are used up. */
+export function toNodeId(number: number): NodeId {
+  if (number > nodeIdMax) throw new ReplicaError('ERR_PROTOCOL', 'no node ids are left');
+  return number as NodeId;
+}
 
 /**
  * What the source's file system said of the content, kept verbatim by the receiver. Two equal
