@@ -52,16 +52,25 @@ export class FakeSender {
     void this.#read();
   }
 
+  /** Over any connection, such as one through a socket. */
+  static over(connection: Connection): FakeSender {
+    return new FakeSender(connection, connection.closed);
+  }
+
   /** Connects and is welcomed. */
   static async open(receiver: Receiver, hello: Partial<Hello> = {}): Promise<FakeSender> {
     const sender = FakeSender.connect(receiver);
-    await sender.hello(hello);
-    await sender.next(MessageType.Hello);
-    const welcome = await sender.next(MessageType.Welcome);
-    sender.welcome = welcome;
-    sender.nextCommit = welcome.watermark + 1n;
-    sender.nextId = welcome.nextId;
+    await sender.greet(hello);
     return sender;
+  }
+
+  /** Says hello and is welcomed. */
+  async greet(hello: Partial<Hello> = {}): Promise<void> {
+    await this.hello(hello);
+    await this.next(MessageType.Hello);
+    this.welcome = await this.next(MessageType.Welcome);
+    this.nextCommit = this.welcome.watermark + 1n;
+    this.nextId = this.welcome.nextId;
   }
 
   async hello(hello: Partial<Hello> = {}): Promise<void> {
