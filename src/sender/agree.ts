@@ -30,6 +30,8 @@ export interface Identity {
   readonly role?: 'sender' | 'verifier';
 }
 
+type Of<T extends Message['type']> = Extract<Message, { type: T }>;
+
 /** Throws ERR_PROTOCOL, or what the receiver's refusal means. */
 export async function greet(
   connection: Connection,
@@ -57,8 +59,15 @@ export async function greet(
   }
   if (peer.role !== 'receiver') throw new ReplicaError('ERR_PROTOCOL', 'the peer is no receiver');
   connection.setPayloadLimit(payloadSizeMax);
-  return expect(messages, MessageType.Welcome);
+  const welcome = await expect(messages, MessageType.Welcome);
+  if (welcome.watermark > watermarkMax) {
+    throw new ReplicaError('ERR_PROTOCOL', `no commits can follow ${welcome.watermark}`);
+  }
+  return welcome;
 }
+
+/** As many again may follow. */
+const watermarkMax = 2n ** 63n - 1n;
 
 /** The talk in which the confirmed layer becomes what the receiver holds. */
 export class Agreement {
@@ -67,6 +76,7 @@ export class Agreement {
   readonly #scanner: WorkerCalls<ScanMethods>;
   /** Drift that the receiver found meanwhile. */
   readonly #lost: Lost[] = [];
+  #lostCount = 0;
 
   constructor(connection: Connection, messages: Messages, scanner: WorkerCalls<ScanMethods>) {
     this.#connection = connection;
@@ -79,9 +89,10 @@ export class Agreement {
     return this.#scanner.call('connect', { epoch, digest, nextId, secret });
   }
 
-  async reach({ digest }: Welcome): Promise<void> {
+  /** Throws ERR_PROTOCOL when the receiver tells of more than the Welcome said it has. */
+  async reach({ digest, entryCount }: Welcome): Promise<void> {
     for (let attempt = 0; attempt < 2; attempt++) {
-      await this.#adopt(await this.#differing());
+      await this.#adopt(await this.#differing(entryCount), entryCount);
       const isSame = await this.#scanner.call('finishAdopt', digest);
       for (const { entries } of this.#lost) await this.#scanner.call('lost', entries);
       if (isSame || this.#lost.length > 0) return;
@@ -91,40 +102,65 @@ export class Agreement {
   }
 
   /** Directories whose names are not those of the confirmed layer. */
-  async #differing(): Promise<NodeId[]> {
+  async #differing(entryCount: bigint): Promise<NodeId[]> {
     const ids: NodeId[] = [];
+    // An empty page counts too, or they might come for ever.
+    let count = 0;
     await this.#connection.send({ type: MessageType.ListDigests });
     this.#connection.flush();
     for (let last = false; !last; ) {
-      const page = await expect(this.#messages, MessageType.DirectoryDigests, this.#lost);
+      const page = await this.#expect(MessageType.DirectoryDigests, entryCount);
       const { directories } = page;
       last = page.last;
+      count += last ? directories.length : Math.max(directories.length, 1);
+      // The root is no entry.
+      if (count > entryCount + 1n) throw tooMany('directories');
       ids.push(...(await this.#scanner.call('compareDigests', { directories, last })));
     }
     return ids;
   }
 
-  async #adopt(ids: readonly NodeId[]): Promise<void> {
+  async #adopt(ids: readonly NodeId[], entryCount: bigint): Promise<void> {
+    let count = 0;
     for (let from = 0; from < ids.length; from += getListingIdsMax) {
       const asked = ids.slice(from, from + getListingIdsMax);
+      const isAsked = new Set(asked);
       await this.#scanner.call('beginAdopt', asked);
       await this.#connection.send({ type: MessageType.GetListing, ids: asked });
       this.#connection.flush();
       for (let last = false; !last; ) {
-        const page = await expect(this.#messages, MessageType.Listing, this.#lost);
+        const page = await this.#expect(MessageType.Listing, entryCount);
         last = page.last;
+        count += last ? page.entries.length : Math.max(page.entries.length, 1);
+        if (count > entryCount) throw tooMany('entries');
+        if (!page.entries.every(({ parent }) => isAsked.has(parent))) {
+          throw new ReplicaError('ERR_PROTOCOL', 'a listing of a directory nobody asked for');
+        }
         await this.#scanner.call('adopt', page.entries);
       }
     }
   }
+
+  /** What is lost meanwhile is put aside. */
+  #expect<T extends Message['type']>(type: T, entryCount: bigint): Promise<Of<T>> {
+    return expect(this.#messages, type, lost => {
+      this.#lostCount += lost.entries.length;
+      if (this.#lostCount > entryCount) throw tooMany('entries lost');
+      this.#lost.push(lost);
+    });
+  }
 }
 
-/** The next message, which must be of `type`; what was lost meanwhile is put aside. */
+function tooMany(what: string): ReplicaError {
+  return new ReplicaError('ERR_PROTOCOL', `the receiver tells of more ${what} than it has`);
+}
+
+/** The next message, which must be of `type`; `onLost` takes what was lost meanwhile. */
 async function expect<T extends Message['type']>(
   messages: Messages,
   type: T,
-  lost: Lost[] = [],
-): Promise<Extract<Message, { type: T }>> {
+  onLost?: (message: Lost) => void,
+): Promise<Of<T>> {
   for (;;) {
     const next = await messages.next();
     if (next.done === true) {
@@ -133,7 +169,7 @@ async function expect<T extends Message['type']>(
     const message: Message = next.value;
     if (message.type === type) return message as Extract<Message, { type: T }>;
     if (message.type === MessageType.Failure) throw failureOf(message);
-    if (message.type === MessageType.Lost) lost.push(message);
+    if (message.type === MessageType.Lost && onLost) onLost(message);
     else throw new ReplicaError('ERR_PROTOCOL', `message ${message.type} came, ${type} was due`);
   }
 }

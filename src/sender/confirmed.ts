@@ -69,6 +69,7 @@ export class ConfirmedLayer {
       this.#store.transaction(() => this.#store.writeMeta('epoch', receiver.epoch));
       this.#digest = Buffer.alloc(digestSize);
       this.entryCount = 0;
+      this.#nextId = 2;
     }
     this.#secret = receiver.secret;
     this.#nextId = Math.max(this.#nextId, receiver.nextId);

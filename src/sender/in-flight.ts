@@ -56,6 +56,9 @@ export class InFlight {
   /** How often the receiver lacked what a name's content refers to; a retried node has a new id. */
   readonly #lacks = new Map<string, number>();
   #nextCommit: bigint;
+  /** The newest commit whose end went out, and the newest that is durable. */
+  #lastEnded: bigint;
+  #lastDurable: bigint;
   /** Changes taken and not settled, by token, and when they were. */
   readonly #taken = new Map<number, { change: Change; takenMs: number }>();
   #reversalCount = 0;
@@ -66,7 +69,10 @@ export class InFlight {
 
   constructor(options: InFlightOptions) {
     this.#options = options;
-    this.#nextCommit = options.watermark + 1n;
+    const { watermark } = options;
+    this.#nextCommit = watermark + 1n;
+    this.#lastEnded = watermark;
+    this.#lastDurable = watermark;
   }
 
   /** Changes taken from the scanner and not settled. */
@@ -145,14 +151,17 @@ export class InFlight {
       from = to;
     }
     const operationCount = items.length;
+    this.#lastEnded = commit;
     await connection.send({ type: MessageType.CommitEnd, commit, operationCount });
     connection.flush();
   }
 
+  /** Throws ERR_PROTOCOL for what cannot be rejected, or not for that reason. */
   rejected({ commit: number, index, reason, message }: Rejected): void {
     const commit = this.#commits.get(number);
     const item = commit?.items[index];
-    if (commit === undefined || item === undefined) return;
+    const isSent = number <= this.#lastEnded && commit?.rejected.has(index) === false;
+    if (!isSent || item === undefined) throw breach(`rejected operation ${index} of ${number}`);
     const { change } = item;
     switch (reason) {
       case 'gone':
@@ -175,12 +184,10 @@ export class InFlight {
   }
 
   #lacked(change: Change): void {
-    if (change.kind !== 'file') return;
+    if (change.kind !== 'file') throw breach('lacks the content of what has none');
     const place = placeOf(change);
     const count = (this.#lacks.get(place) ?? 0) + 1;
-    if (count > lacksMax) {
-      throw new ReplicaError('ERR_PROTOCOL', 'the receiver lacks blocks that came with the file');
-    }
+    if (count > lacksMax) throw breach('lacks blocks that came with the file');
     this.#lacks.delete(place);
     this.#lacks.set(place, count);
     for (const oldest of this.#lacks.keys()) {
@@ -193,7 +200,12 @@ export class InFlight {
     if (change.kind === 'file' && this.#lacks.size > 0) this.#lacks.delete(placeOf(change));
   }
 
+  /** Throws ERR_PROTOCOL for what was not sent, or was durable before. */
   async durable(upTo: bigint): Promise<void> {
+    if (upTo > this.#lastEnded || upTo <= this.#lastDurable) {
+      throw breach(`calls commit ${upTo} durable`);
+    }
+    this.#lastDurable = upTo;
     const confirmations: Confirmation[] = [];
     const reversals: Reversal[] = [];
     for (const [number, commit] of this.#commits) {
@@ -235,6 +247,10 @@ export class InFlight {
     for (const { reason } of reversals) if (reason === 'unreadable') this.#unreadableCount++;
     this.#options.control.wake();
   }
+}
+
+function breach(what: string): ReplicaError {
+  return new ReplicaError('ERR_PROTOCOL', `the receiver ${what}`);
 }
 
 /** The file itself is as it was: what the receiver lacks of it follows. */

@@ -1,18 +1,24 @@
 // Which blocks does the receiver have? Asked in batches that do not wait for each other; answers
 // come in the order of the questions.
-import assert from 'node:assert/strict';
 import { isIndexed } from '../blocks/block-list.ts';
+import { ReplicaError } from '../errors.ts';
 import { offerIdsMax } from '../limits.ts';
 import type { Connection } from '../net/connection.ts';
-import { MessageType } from '../wire/messages.ts';
+import { MessageType, type Need } from '../wire/messages.ts';
 import type { ReadPiece } from './content.ts';
 
 /** A block that costs no more than this is sent unasked. */
 const askedSizeMin = 256;
 
+interface Question {
+  readonly batch: number;
+  readonly count: number;
+  readonly resolve: (bitmap: Buffer) => void;
+}
+
 export class Offers {
   readonly #connection: Connection;
-  readonly #waiting: ((bitmap: Buffer) => void)[] = [];
+  readonly #waiting: Question[] = [];
   #lastBatch = 0;
 
   constructor(connection: Connection) {
@@ -33,10 +39,12 @@ export class Offers {
     const answers: Promise<void>[] = [];
     for (let from = 0; from < fresh.length; from += offerIdsMax) {
       const asked = fresh.slice(from, from + offerIdsMax);
-      const bitmap = new Promise<Buffer>(resolve => this.#waiting.push(resolve));
+      const batch = ++this.#lastBatch;
+      const bitmap = new Promise<Buffer>(resolve => {
+        this.#waiting.push({ batch, count: asked.length, resolve });
+      });
       answers.push(bitmap.then(bits => addNeeded(needed, asked, bits)));
       const ids = Buffer.concat(asked.map(piece => piece.id));
-      const batch = ++this.#lastBatch;
       await this.#connection.send({ type: MessageType.Offer, batch, ids });
     }
     this.#connection.flush();
@@ -44,11 +52,13 @@ export class Offers {
     return needed;
   }
 
-  /** The receiver's answer to the oldest open question. */
-  answer(bitmap: Buffer): void {
-    const resolve = this.#waiting.shift();
-    assert(resolve !== undefined, 'a Need without an Offer');
-    resolve(bitmap);
+  /** The receiver's answer to the oldest open question. Throws ERR_PROTOCOL if it is none. */
+  answer({ batch, bitmap }: Need): void {
+    const question = this.#waiting.shift();
+    if (question?.batch !== batch || bitmap.length !== Math.ceil(question.count / 8)) {
+      throw new ReplicaError('ERR_PROTOCOL', `a Need of batch ${batch} that answers no Offer`);
+    }
+    question.resolve(bitmap);
   }
 }
 

@@ -1,5 +1,6 @@
 // Changes in, commits out: read, match, offer, send, durable, confirm. Two lanes over one
 // connection: commits of small things in order, and one large file at a time beside them.
+import { ReplicaError } from '../errors.ts';
 import { largeFileSize, queuedChangesMax } from '../limits.ts';
 import type { Connection } from '../net/connection.ts';
 import { type Message, MessageType } from '../wire/messages.ts';
@@ -196,7 +197,7 @@ export class Transfer {
   async receive(message: Message): Promise<void> {
     switch (message.type) {
       case MessageType.Need:
-        return this.#offers.answer(message.bitmap);
+        return this.#offers.answer(message);
       case MessageType.Rejected:
         if (message.reason === 'blocks' || message.reason === 'base') this.#stages.leave();
         return this.#inFlight.rejected(message);
@@ -207,6 +208,11 @@ export class Transfer {
         this.#needsLook = true;
         await this.#options.scanner.call('lost', message.entries);
         return;
+      case MessageType.DirectoryDigests:
+      case MessageType.Listing:
+      case MessageType.Checked:
+      case MessageType.Forgotten:
+        throw new ReplicaError('ERR_PROTOCOL', `answer ${message.type} to no question`);
       default:
         return;
     }

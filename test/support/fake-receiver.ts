@@ -34,6 +34,8 @@ export class FakeReceiver {
   /** Called for each operation before it is applied: a reason rejects it. */
   refuse: (operation: Operation) => 'gone' | 'base' | 'blocks' | 'refused' | undefined = () =>
     undefined;
+  /** Everything it says goes through this; what comes out is said instead. */
+  lie: (message: Message) => readonly Message[] = message => [message];
   #stages = new Map<number, { base: Version | undefined; blocks: Buffer[] }>();
 
   digest(): Buffer {
@@ -70,7 +72,11 @@ export class FakeReceiver {
         break;
       case MessageType.ListDigests: {
         const directories = [...this.#directoryDigests()].map(([id, digest]) => ({ id, digest }));
-        await connection.send({ type: MessageType.DirectoryDigests, last: true, directories });
+        await this.#send(connection, {
+          type: MessageType.DirectoryDigests,
+          last: true,
+          directories,
+        });
         break;
       }
       case MessageType.GetListing: {
@@ -79,7 +85,7 @@ export class FakeReceiver {
             .sort(([a], [b]) => (a < b ? -1 : 1))
             .map(([name, entry]) => ({ parent, name, entry })),
         );
-        await connection.send({ type: MessageType.Listing, last: true, entries });
+        await this.#send(connection, { type: MessageType.Listing, last: true, entries });
         break;
       }
       case MessageType.Offer: {
@@ -89,7 +95,7 @@ export class FakeReceiver {
           const id = message.ids.subarray(i * 16, i * 16 + 16).toString('hex');
           if (!this.blocks.has(id)) bitmap[i >> 3] = (bitmap[i >> 3] ?? 0) | (1 << (i & 7));
         }
-        await connection.send({ type: MessageType.Need, batch: message.batch, bitmap });
+        await this.#send(connection, { type: MessageType.Need, batch: message.batch, bitmap });
         break;
       }
       case MessageType.StageOpen: {
@@ -121,8 +127,12 @@ export class FakeReceiver {
     }
   }
 
+  async #send(connection: Connection, message: Message): Promise<void> {
+    for (const one of this.lie(message)) await connection.send(one);
+  }
+
   async #welcome(connection: Connection): Promise<void> {
-    await connection.send({
+    await this.#send(connection, {
       type: MessageType.Hello,
       magic: protocolMagic,
       major: protocolMajor,
@@ -139,7 +149,7 @@ export class FakeReceiver {
     for (const names of this.model.names.values()) {
       for (const entry of names.values()) nextId = Math.max(nextId, entry.id + 1);
     }
-    await connection.send({
+    await this.#send(connection, {
       type: MessageType.Welcome,
       epoch: this.epoch,
       watermark: this.watermark,
@@ -158,7 +168,13 @@ export class FakeReceiver {
       this.operationCount++;
       const reason = this.refuse(operation);
       if (reason !== undefined) {
-        await connection.send({ type: MessageType.Rejected, commit, index, reason, message: 'no' });
+        await this.#send(connection, {
+          type: MessageType.Rejected,
+          commit,
+          index,
+          reason,
+          message: 'no',
+        });
         continue;
       }
       if (operation.kind === 'file') this.#store(operation);
@@ -167,7 +183,7 @@ export class FakeReceiver {
     }
     for (const i of this.model.commit(accepted)) {
       const index = indexes[i] ?? 0;
-      await connection.send({
+      await this.#send(connection, {
         type: MessageType.Rejected,
         commit,
         index,
@@ -175,7 +191,7 @@ export class FakeReceiver {
         message: 'gone',
       });
     }
-    await connection.send({ type: MessageType.Durable, commit });
+    await this.#send(connection, { type: MessageType.Durable, commit });
   }
 
   #store(operation: Extract<Operation, { kind: 'file' }>): void {
