@@ -174,7 +174,9 @@ export class Staging {
     for (const { content } of contents) {
       const { name, list } = content;
       if (!this.#large.delete(name)) continue;
-      unfinished.keep({ directory: folders.staging, name }, name, list);
+      // What was announced as large may have come to nothing.
+      if (list.count === 0) unfinished.forget(name);
+      else unfinished.keep({ directory: folders.staging, name }, name, list);
     }
   }
 

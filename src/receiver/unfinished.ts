@@ -1,6 +1,7 @@
 // Stages that were cut short: by the connection, by the end of either side, or by a block that was
 // not there. Their blocks are used again, and a stage of the same content goes on in place. Bounded
 // in bytes, number and age; what is left when the sender is in sync goes at once.
+import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { blockId } from '../blocks/block-id.ts';
 import type { BlockList } from '../blocks/block-list.ts';
@@ -109,8 +110,9 @@ export class UnfinishedStages {
     this.#idle.set(one.name, one);
   }
 
-  /** A staged file that will not be complete, with the blocks it has so far; it must be closed. */
+  /** A staged file that will not be complete, with its blocks so far, one at least; it is closed. */
   keep(place: StagedPlace, name: Name, list: BlockList): void {
+    assert(list.count > 0);
     const { folders, nowMs } = this.#options;
     const { unfinished } = folders;
     try {
