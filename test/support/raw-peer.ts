@@ -1,6 +1,7 @@
 // The bare end of a connection with a valid key: says anything byte by byte, and hears frames.
 import { once } from 'node:events';
 import type net from 'node:net';
+import type { Duplex } from 'node:stream';
 import tls from 'node:tls';
 import { payloadSizeMax } from '../../src/limits.ts';
 import { identityOf, type Psk, pskOf, pskTlsOptions } from '../../src/net/psk.ts';
@@ -12,7 +13,7 @@ import type { Message, Welcome } from '../../src/wire/messages.ts';
 const host = '127.0.0.1';
 
 export class RawPeer {
-  readonly socket: net.Socket;
+  readonly socket: Duplex;
   /** Of a receiver that greeted. */
   welcome: Welcome | undefined;
   readonly #decoder = new FrameDecoder({ checksum: false });
@@ -32,7 +33,7 @@ export class RawPeer {
     return new RawPeer(socket);
   }
 
-  constructor(socket: net.Socket) {
+  constructor(socket: Duplex) {
     this.socket = socket;
     this.#decoder.setPayloadSizeMax(payloadSizeMax);
     socket.on('error', () => {});

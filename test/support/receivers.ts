@@ -2,6 +2,7 @@
 import type { Log } from '../../src/log.ts';
 import { silentLog } from '../../src/log.ts';
 import { Receiver, type ReceiverOptions } from '../../src/receiver/receiver.ts';
+import type { PlacedEntry } from '../../src/snapshot/entry.ts';
 import { MessageType } from '../../src/wire/messages.ts';
 import type { FakeSender } from './fake-sender.ts';
 import { describe } from './operation-model.ts';
@@ -27,6 +28,11 @@ export async function openReceiver(
 
 /** Everything the receiver says it has, by its digests and listings. */
 export async function listAll(sender: FakeSender): Promise<string[]> {
+  const entries = await listEntries(sender);
+  return entries.map(({ parent, name, entry }) => describe(parent, name, entry));
+}
+
+export async function listEntries(sender: FakeSender): Promise<readonly PlacedEntry[]> {
   const { connection } = sender;
   await connection.send({ type: MessageType.ListDigests });
   const ids: number[] = [];
@@ -35,14 +41,14 @@ export async function listAll(sender: FakeSender): Promise<string[]> {
     ids.push(...page.directories.map(one => one.id));
     if (page.last) break;
   }
-  const lines: string[] = [];
-  if (ids.length === 0) return lines;
+  const entries: PlacedEntry[] = [];
+  if (ids.length === 0) return entries;
   // As given by the receiver itself.
   await connection.send({ type: MessageType.GetListing, ids: ids as never });
   for (;;) {
     const page = await sender.next(MessageType.Listing);
-    for (const { parent, name, entry } of page.entries) lines.push(describe(parent, name, entry));
-    if (page.last) return lines;
+    entries.push(...page.entries);
+    if (page.last) return entries;
   }
 }
 
