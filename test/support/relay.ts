@@ -8,6 +8,12 @@ export interface RelayOptions {
   readonly bytesPerSecond?: number;
   /** Cuts each connection after this many bytes from the dialler. */
   readonly cutAfter?: (connection: number) => number | undefined;
+  /** The same after this many bytes of the answers. */
+  readonly cutAnswerAfter?: (connection: number) => number | undefined;
+  /** Called as it cuts. */
+  readonly onCut?: () => void;
+  /** Keeps what the dialler of this connection sends. */
+  readonly isRecorded?: (connection: number) => boolean;
   /** Flips the lowest bit of the byte at this offset of what the dialler sends. */
   readonly flipAt?: (connection: number) => number | undefined;
   /** The same of what the listener answers. */
@@ -22,6 +28,8 @@ export class Relay {
   bytesUp = 0;
   bytesDown = 0;
   isStalled = false;
+  /** What the dialler sent on the connections to be recorded. */
+  readonly recorded: Buffer[] = [];
 
   private constructor(server: net.Server, options: RelayOptions) {
     this.#server = server;
@@ -59,27 +67,33 @@ export class Relay {
     const cut = this.#options.cutAfter?.(number);
     const flip = this.#options.flipAt?.(number);
     const flipAnswer = this.#options.flipAnswerAt?.(number);
+    const cutAnswer = this.#options.cutAnswerAfter?.(number);
+    const isRecorded = this.#options.isRecorded?.(number) === true;
     let seen = 0;
     let answered = 0;
+    /** The rest of what `to` gets; nothing goes either way any more. */
+    const cutOff = (from: net.Socket, to: net.Socket, rest: Buffer): undefined => {
+      if (!from.destroyed) this.#options.onCut?.();
+      to.end(rest, () => to.destroy());
+      from.destroy();
+    };
     const spoil = (chunk: Buffer): Buffer | undefined => {
       const start = seen;
       seen += chunk.length;
       this.bytesUp += chunk.length;
+      if (isRecorded) this.recorded.push(Buffer.from(chunk));
       flipBit(chunk, flip, start);
-      if (cut !== undefined && seen >= cut) {
-        const kept = chunk.subarray(0, Math.max(cut - start, 0));
-        far.end(kept, () => far.destroy());
-        near.destroy();
-        return undefined;
-      }
-      return chunk;
+      if (cut === undefined || seen < cut) return chunk;
+      return cutOff(near, far, chunk.subarray(0, Math.max(cut - start, 0)));
     };
     this.#pump(near, far, spoil);
     this.#pump(far, near, chunk => {
       flipBit(chunk, flipAnswer, answered);
+      const start = answered;
       answered += chunk.length;
       this.bytesDown += chunk.length;
-      return chunk;
+      if (cutAnswer === undefined || answered < cutAnswer) return chunk;
+      return cutOff(far, near, chunk.subarray(0, Math.max(cutAnswer - start, 0)));
     });
   }
 
