@@ -49,7 +49,7 @@ const open: Message = {
 const bomb = brotliCompressSync(Buffer.alloc(4 * packedSizeMax));
 
 const floods: Readonly<Record<string, Flood>> = {
-  pings: pour('sender', () => [times(20_000, { type: MessageType.Ping, token: 1n })]),
+  pings: pour('sender', () => [times(10_000, { type: MessageType.Ping, token: 1n })]),
   offers: pour('sender', round => {
     const random = seededRandom(round);
     return Array.from({ length: 12 }, (_, batch) => {
@@ -89,7 +89,7 @@ const floods: Readonly<Record<string, Flood>> = {
 };
 
 const warmUp = 2;
-const rounds = 4;
+const rounds = 3;
 /** Of what is poured in a round, 15 MB, a leak would keep much more. */
 const growthMiBMax = 24;
 

@@ -13,6 +13,7 @@ import { HostileScene, hostileHello } from '../support/hostile-scene.ts';
 import { name, nodeId, randomMessage, welcome } from '../support/messages.ts';
 import { seededRandom } from '../support/random.ts';
 import { frameOf, type RawPeer } from '../support/raw-peer.ts';
+import { ownShare } from '../support/seeds.ts';
 
 type Role = 'sender' | 'verifier' | 'stranger';
 
@@ -179,7 +180,7 @@ const names: readonly Row[] = namingMessages(1n).flatMap(({ role, message }, i) 
 
 t.test('each frame ends one connection', async t => {
   const scene = await HostileScene.open(t);
-  for (const { what, role, say, code } of [...frames, ...names]) {
+  for (const { what, role, say, code } of ownShare([...frames, ...names])) {
     const peer = await scene.raw(role);
     await say(peer);
     if (role !== 'stranger') await peer.send({ type: MessageType.Ping, token: 1n });

@@ -5,13 +5,13 @@ import { fuzzCodec, fuzzDecoder, fuzzReceiver } from '../support/fuzz.ts';
 import { ownSeeds } from '../support/seeds.ts';
 
 t.test('damaged payloads and streams', async t => {
-  for (const seed of ownSeeds(20)) {
+  for (const seed of ownSeeds(10)) {
     t.doesNotThrow(() => fuzzCodec(seed, 1000), `seed ${seed}`);
     t.doesNotThrow(() => fuzzDecoder(seed, 100), `seed ${seed}`);
   }
 });
 
-for (const seed of ownSeeds(8)) {
+for (const seed of ownSeeds(4)) {
   t.test(`sessions with a receiver (seed ${seed})`, async t => {
     const folder = makeDiskFolder(t);
     const { messages, endings } = await fuzzReceiver({ folder, seed, sessions: 40 });
