@@ -137,8 +137,8 @@ const lies: readonly Lie[] = [
     { ...m, digest: Buffer.alloc(16, 1) },
   ]),
   second('lists a directory that was not asked for', protocol, Listing, m => [
-    listing(false, place(nodeId(55), 'x', nodeId(56), 'file')),
-    m,
+    // In place of another: the count is right.
+    listing(true, place(nodeId(55), 'x', nodeId(56), 'file'), ...m.entries.slice(1)),
   ]),
   second('lists more than it has', protocol, Listing, (m, told) => [
     ...Array.from({ length: 40 }, (_, i) =>
