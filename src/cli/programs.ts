@@ -12,7 +12,8 @@ export type DialOptions = Parameters<typeof dial>[0];
 export type ListenOptions = Parameters<typeof Listener.open>[0];
 export type ReceiveOptions = Parameters<typeof Receiver.open>[0];
 
-export type RunningReceiver = Pick<Receiver, 'serve' | 'close'>;
+export type RunningReceiver = Pick<Receiver, 'serve' | 'close'> &
+  Partial<Pick<Receiver, 'figures'>>;
 export type RunningListener = Pick<Listener, 'address' | 'connections' | 'endRevoked' | 'close'>;
 export interface RunningSender {
   run(): AsyncGenerator<SenderEvent>;

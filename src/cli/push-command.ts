@@ -6,6 +6,8 @@ import { closeInTime } from './close-in-time.ts';
 import { readCompression } from './compression-settings.ts';
 import { processCpuMs } from './cpu-time.ts';
 import { ExitCode } from './exit-code.ts';
+import { metricsDescription, metricsNote, openMetrics } from './metrics-server.ts';
+import { PushMetrics } from './push-metrics.ts';
 import { outcomeExitCode, reportEvent } from './push-report.ts';
 import { ownFilesExclusions, readPushSettings } from './push-settings.ts';
 import { ReplicaCommand, type Surroundings } from './replica-command.ts';
@@ -28,6 +30,7 @@ export class PushCommand extends ReplicaCommand {
   static override notes = [
     '<target> is a receiver (host, host:port, [::1]:7375) or a folder on this machine (a path with a slash, or file: and a path). It becomes equal to what is in <src>.',
     "The receiver's key: --key-file, else REPLICA_KEY (a pairing string), else what 'replica pair' stored, else, on this machine, your own receiver's.",
+    metricsNote,
   ];
 
   source = Option.String({ name: 'src' });
@@ -91,6 +94,7 @@ export class PushCommand extends ReplicaCommand {
   fsync = Option.String('--fsync', { description: '<batch|off> Local target: as for receive' });
   keep = Option.String('--keep', { description: '<TIME> Local target: as for receive' });
   logFile = Option.String('--log-file', { description: '<F> Append JSON lines to F' });
+  metrics = Option.String('--metrics', { description: metricsDescription });
   insecure = Option.Boolean('--insecure', {
     description: 'No encryption, no key; loopback addresses only, for measurements',
   });
@@ -109,6 +113,8 @@ export class PushCommand extends ReplicaCommand {
     const compression = readCompression(settings, this);
     const { context, programs } = this;
     const options = { surroundings, context, programs, flags: this, compression };
+    const metrics = new PushMetrics({ source, nowMs: () => performance.now() });
+    await using _server = await openMetrics(settings, this.metrics, { metrics, log });
     const route = await openRoute(target, source, options);
     try {
       const stateFolder = senderStateFolder(stateBase, source, route.name);
@@ -131,6 +137,7 @@ export class PushCommand extends ReplicaCommand {
       try {
         for await (const event of untilStopped(sender.run(), signal, graceMs)) {
           reportEvent(event, { log, stdout });
+          metrics.note(event);
           if (event.kind === 'source') isSlow = event.state === 'slow';
           if (event.kind === 'end') return outcomeExitCode(event.outcome, own);
         }

@@ -9,7 +9,9 @@ import { checkDestination } from './checks.ts';
 import { readDestinationSettings } from './destination-settings.ts';
 import { ExitCode, exitCodeOf } from './exit-code.ts';
 import { KeyRing } from './keys.ts';
+import { metricsDescription, metricsNote, openMetrics } from './metrics-server.ts';
 import type { RunningListener, RunningReceiver } from './programs.ts';
+import { ReceiveMetrics } from './receive-metrics.ts';
 import { ReplicaCommand, type Surroundings } from './replica-command.ts';
 import { usage } from './settings.ts';
 import { defaultPort, isLoopbackHost } from './target.ts';
@@ -24,6 +26,7 @@ export class ReceiveCommand extends ReplicaCommand {
   });
   static override notes = [
     "The first start makes a key. 'replica key show' prints its pairing string for 'replica pair' on the machine that holds the source. Once connections are accepted, 'listening on HOST:PORT' is printed.",
+    metricsNote,
   ];
 
   destination = Option.String({ name: 'dst' });
@@ -50,6 +53,7 @@ export class ReceiveCommand extends ReplicaCommand {
     description: 'Replicate setuid, setgid and sticky bits',
   });
   logFile = Option.String('--log-file', { description: '<F> Append JSON lines to F' });
+  metrics = Option.String('--metrics', { description: metricsDescription });
   insecure = Option.Boolean('--insecure', {
     description: 'No encryption, no key; loopback addresses only, for measurements',
   });
@@ -79,6 +83,8 @@ export class ReceiveCommand extends ReplicaCommand {
       log,
     });
     try {
+      const metrics = new ReceiveMetrics({ destination: root, figures: () => receiver.figures });
+      await using _server = await openMetrics(settings, this.metrics, { metrics, log });
       const ring = new KeyRing(this.context);
       const created = insecure ? undefined : ring.makeOwnOnFirstUse();
       const keys = insecure ? () => [] : ring.followOwn(log);
@@ -87,7 +93,7 @@ export class ReceiveCommand extends ReplicaCommand {
       const { address } = listener;
       stdout.write(`listening on ${formatAddress(address.host, address.port)}\n`);
       if (created !== undefined) this.#showKey(created, address.port, ring.ownFile);
-      await serveUntil(signal, { receiver, listener, log });
+      await serveUntil(signal, { receiver, listener, log, metrics });
     } finally {
       await receiver.close();
     }
@@ -115,13 +121,12 @@ interface Service {
   readonly receiver: RunningReceiver;
   readonly listener: RunningListener;
   readonly log: Log;
+  readonly metrics: ReceiveMetrics;
 }
 
 /** Serves every connection until the signal aborts; then every session finishes its commit. */
-async function serveUntil(
-  signal: AbortSignal,
-  { receiver, listener, log }: Service,
-): Promise<void> {
+async function serveUntil(signal: AbortSignal, service: Service): Promise<void> {
+  const { receiver, listener } = service;
   const stop = (): void => void listener.close();
   signal.addEventListener('abort', stop, { once: true });
   if (signal.aborted) stop();
@@ -129,7 +134,7 @@ async function serveUntil(
   const sessions = new Set<Promise<void>>();
   try {
     for await (const connection of listener.connections()) {
-      const session = serve(receiver, connection, log).finally(() => sessions.delete(session));
+      const session = serve(connection, service).finally(() => sessions.delete(session));
       sessions.add(session);
     }
   } finally {
@@ -141,8 +146,9 @@ async function serveUntil(
   }
 }
 
-async function serve(receiver: RunningReceiver, connection: Connection, log: Log): Promise<void> {
+async function serve(connection: Connection, { receiver, log, metrics }: Service): Promise<void> {
   const { peer } = connection;
+  metrics.began(connection);
   log.debug({ peer, key: connection.peerKeyId }, `${peer} connected`);
   try {
     await receiver.serve(connection);
@@ -155,5 +161,7 @@ async function serve(receiver: RunningReceiver, connection: Connection, log: Log
       log.warn({ peer, error }, `${peer} disconnected: ${message}`);
     }
     await connection.close().catch(() => {});
+  } finally {
+    metrics.ended(connection);
   }
 }
