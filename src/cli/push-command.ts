@@ -26,6 +26,11 @@ export class PushCommand extends ReplicaCommand {
   static override paths = [['push']];
   static override usage = Command.Usage({
     description: 'Make and keep the tree at <target> equal to the contents of <src>',
+    examples: [
+      ['Keep a copy on another machine', '$0 push ~/project backup.example.org'],
+      ['A folder on this machine, once', '$0 push --once ./project /mnt/copy'],
+      ['See what would be done', "$0 push -n --exclude '*.o' ./project /mnt/copy"],
+    ],
   });
   static override notes = [
     '<target> is a receiver (host, host:port, [::1]:7375) or a folder on this machine (a path with a slash, or file: and a path). It becomes equal to what is in <src>.',

@@ -23,6 +23,7 @@ export class ReceiveCommand extends ReplicaCommand {
   static override paths = [['receive']];
   static override usage = Command.Usage({
     description: "Hold a replica in <dst> and accept 'replica push' from senders that have a key",
+    examples: [['On the machine that holds the copy', '$0 receive /srv/copy']],
   });
   static override notes = [
     "The first start makes a key. 'replica key show' prints its pairing string for 'replica pair' on the machine that holds the source. Once connections are accepted, 'listening on HOST:PORT' is printed.",

@@ -2,6 +2,7 @@
 import { resolve } from 'node:path';
 import { Command, Option } from 'clipanion';
 import type { Log } from '../log.ts';
+import type { CommandEntry } from './catalog.ts';
 import type { CliContext } from './context.ts';
 import type { ExitCode } from './exit-code.ts';
 import { openLog } from './logging.ts';
@@ -11,6 +12,7 @@ import { type UserFolders, userFolders } from './user-folders.ts';
 
 /** What cli.ts knows of all commands together. */
 export interface CommandSet {
+  readonly catalog: readonly CommandEntry[];
   readonly flagsOf: (command: string) => Flags;
   readonly allFlags: Flags;
   readonly names: readonly string[];

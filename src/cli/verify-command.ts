@@ -41,6 +41,10 @@ export class VerifyCommand extends ReplicaCommand {
   static override paths = [['verify']];
   static override usage = Command.Usage({
     description: 'Compare <src> with its replica at <target> by content',
+    examples: [
+      ['Is the copy good, to the last byte', '$0 verify ~/project backup.example.org'],
+      ['Put right what is not', '$0 verify --repair ~/project backup.example.org'],
+    ],
   });
   static override notes = [
     'Both sides read every file. A line for each path that differs, then a summary; 0 when equal, 23 when not. Nothing is changed without --repair, not even times, and a push that is running goes on.',
