@@ -12,6 +12,7 @@ import { type Programs, realPrograms } from './programs.ts';
 import { PushCommand } from './push-command.ts';
 import { ReceiveCommand } from './receive-command.ts';
 import { type CommandSet, ReplicaCommand } from './replica-command.ts';
+import { ServicePushCommand, ServiceReceiveCommand } from './service-command.ts';
 import { VerifyCommand } from './verify-command.ts';
 import { readVersion } from './version.ts';
 
@@ -26,6 +27,8 @@ const commandClasses: readonly (CommandClass<CliContext> & {
   KeyNewCommand,
   KeyListCommand,
   KeyRevokeCommand,
+  ServicePushCommand,
+  ServiceReceiveCommand,
 ];
 
 /** Runs one command to its end. Never throws and never exits: errors become one line and a code. */
@@ -40,7 +43,8 @@ export async function runCli(
     const definition = definitions[index];
     return definition ? [commandEntry(definition, notes)] : [];
   });
-  const known = commandSet(catalog);
+  const check = (words: readonly string[]): void => void parse(cli, words, context);
+  const known = { ...commandSet(catalog), check };
   try {
     const answer = informationFor(argv, catalog);
     if (answer !== undefined) {
@@ -117,7 +121,7 @@ function report(error: unknown, argv: readonly string[], context: CliContext): E
   return code;
 }
 
-function commandSet(catalog: readonly CommandEntry[]): CommandSet {
+function commandSet(catalog: readonly CommandEntry[]): Omit<CommandSet, 'check'> {
   const flags = new Map<string, ReadonlySet<string>>();
   const allFlags = new Set<string>();
   for (const { words, flags: entries } of catalog) {

@@ -16,6 +16,8 @@ export interface CommandSet {
   readonly flagsOf: (command: string) => Flags;
   readonly allFlags: Flags;
   readonly names: readonly string[];
+  /** Throws ERR_USAGE for a command line that no command understands. */
+  readonly check: (argv: readonly string[]) => void;
 }
 
 /** What a command works with once its settings are read. */
