@@ -3,6 +3,7 @@ import { Cli, type CommandClass } from 'clipanion';
 import { ReplicaError } from '../errors.ts';
 import { type CommandEntry, commandEntry } from './catalog.ts';
 import type { CliContext } from './context.ts';
+import { CompletionCommand, ManCommand } from './document-commands.ts';
 import { ExitCode, exitCodeMeanings, exitCodeOf } from './exit-code.ts';
 import { formatCommandHelp, formatOverview } from './help.ts';
 import { KeyListCommand, KeyNewCommand, KeyRevokeCommand, KeyShowCommand } from './key-command.ts';
@@ -29,6 +30,8 @@ const commandClasses: readonly (CommandClass<CliContext> & {
   KeyRevokeCommand,
   ServicePushCommand,
   ServiceReceiveCommand,
+  CompletionCommand,
+  ManCommand,
 ];
 
 /** Runs one command to its end. Never throws and never exits: errors become one line and a code. */
