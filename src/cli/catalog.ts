@@ -15,7 +15,7 @@ export interface CommandEntry {
   readonly words: readonly string[];
   /** 'replica key revoke <id>' */
   readonly usage: string;
-  /** 'src', 'target'; of '[<src>]' too. */
+  /** 'src' and 'target' of '<src> [target]'. */
   readonly positionals: readonly string[];
   readonly description: string;
   readonly flags: readonly FlagEntry[];
@@ -35,7 +35,10 @@ export function commandEntry(definition: Definition, notes: readonly string[]): 
   return {
     words: path.split(' ').slice(1),
     usage,
-    positionals: [...usage.matchAll(/<([^>]+)>/g)].map(match => match[1] ?? ''),
+    positionals: usage
+      .split(' ')
+      .filter(word => /^[<[]/.test(word))
+      .map(word => word.slice(1, -1)),
     description: oneLine(description),
     flags: [...flags.filter(flag => !isCommon(flag)), ...flags.filter(isCommon)],
     examples: examples.map(([what, line]) => [oneLine(what), line] as const),

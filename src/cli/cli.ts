@@ -3,6 +3,7 @@ import { Cli, type CommandClass } from 'clipanion';
 import { ReplicaError } from '../errors.ts';
 import { type CommandEntry, commandEntry } from './catalog.ts';
 import type { CliContext } from './context.ts';
+import { DoctorCommand } from './doctor-command.ts';
 import { CompletionCommand, ManCommand } from './document-commands.ts';
 import { ExitCode, exitCodeMeanings, exitCodeOf } from './exit-code.ts';
 import { formatCommandHelp, formatOverview } from './help.ts';
@@ -28,6 +29,7 @@ const commandClasses: readonly (CommandClass<CliContext> & {
   KeyNewCommand,
   KeyListCommand,
   KeyRevokeCommand,
+  DoctorCommand,
   ServicePushCommand,
   ServiceReceiveCommand,
   CompletionCommand,

@@ -126,7 +126,7 @@ export function outcomeExitCode(
 }
 
 /** '1 operation', '3 entries'. */
-function count(value: number, one: string, many = `${one}s`): string {
+export function count(value: number, one: string, many = `${one}s`): string {
   return `${value} ${value === 1 ? one : many}`;
 }
 

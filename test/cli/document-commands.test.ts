@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { exitCodeMeanings } from '../../src/cli/exit-code.ts';
+import { formatManPage } from '../../src/cli/man-page.ts';
 import { runInProcess } from '../support/run-cli.ts';
 
 async function output(t: Test, ...argv: string[]): Promise<string> {
@@ -159,7 +160,7 @@ t.test('the man page has every command, flag and exit code, and no warning', asy
   const file = join(t.testdir(), 'replica.1');
   writeFileSync(file, page);
   if (!has('groff')) return;
-  const { status, stdout, stderr } = spawnSync('groff', ['-man', '-ww', '-Tascii', '-P-c', file], {
+  const { status, stdout, stderr } = spawnSync('groff', ['-man', '-ww', '-Tutf8', '-P-c', file], {
     encoding: 'utf8',
   });
   t.equal(status, 0);
@@ -173,4 +174,18 @@ t.test('the man page has every command, flag and exit code, and no warning', asy
   ]) {
     t.ok(plain.includes(text), text);
   }
+});
+
+t.test('roff takes nothing in a text for a request or an escape', async t => {
+  const text = ".a 'b' \\fB ~^` -x \u2026";
+  const command = { words: ['x'], usage: 'replica x', positionals: [], flags: [], examples: [] };
+  const catalog = [{ ...command, description: text, notes: [text, "'q"] }];
+  const page = formatManPage({ catalog, exitCodes: [], version: '1' });
+  t.notMatch(page, /^'|[^\x00-\x7f]/m);
+  t.ok(page.includes('\\-x'), 'a hyphen that can be searched for and copied');
+  if (!has('groff')) return;
+  const shown = run('groff', ['-man', '-ww', '-Tutf8', '-P-c'], page).replace(/.\x08/g, '');
+  t.ok(shown.includes(`${text}.\n`), 'the description');
+  t.ok(shown.includes(`${text}\n`), 'a note');
+  t.ok(shown.includes("'q\n"));
 });
