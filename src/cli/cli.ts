@@ -1,6 +1,7 @@
 // The command line as a function: arguments and a context in, an exit code out.
 import { Cli, type CommandClass } from 'clipanion';
 import { ReplicaError } from '../errors.ts';
+import { AddCommand } from './add-command.ts';
 import { type CommandEntry, commandEntry } from './catalog.ts';
 import type { CliContext } from './context.ts';
 import { DoctorCommand } from './doctor-command.ts';
@@ -14,7 +15,8 @@ import { type Programs, realPrograms } from './programs.ts';
 import { PushCommand } from './push-command.ts';
 import { ReceiveCommand } from './receive-command.ts';
 import { type CommandSet, ReplicaCommand } from './replica-command.ts';
-import { ServicePushCommand, ServiceReceiveCommand } from './service-command.ts';
+import { ServicePushCommand, ServiceReceiveCommand, ServiceUpCommand } from './service-command.ts';
+import { UpCommand } from './up-command.ts';
 import { VerifyCommand } from './verify-command.ts';
 import { readVersion } from './version.ts';
 
@@ -23,6 +25,8 @@ const commandClasses: readonly (CommandClass<CliContext> & {
 })[] = [
   ReceiveCommand,
   PushCommand,
+  AddCommand,
+  UpCommand,
   VerifyCommand,
   PairCommand,
   KeyShowCommand,
@@ -32,6 +36,7 @@ const commandClasses: readonly (CommandClass<CliContext> & {
   DoctorCommand,
   ServicePushCommand,
   ServiceReceiveCommand,
+  ServiceUpCommand,
   CompletionCommand,
   ManCommand,
 ];

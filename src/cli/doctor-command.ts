@@ -1,6 +1,7 @@
 // `replica doctor`: measures what replication depends on, and says what to do.
 import { resolve } from 'node:path';
 import { Command, Option } from 'clipanion';
+import type { TreePair } from './config-file.ts';
 import { examineDestination, examineMachine } from './doctor-machine.ts';
 import { examineSource } from './doctor-source.ts';
 import { examineTarget } from './doctor-target.ts';
@@ -36,6 +37,11 @@ export class DoctorCommand extends ReplicaCommand {
   keyFile = Option.String('--key-file', { description: "<F> The receiver's key" });
   state = Option.String('--state', { description: '<DIR> As for push' });
   insecure = Option.Boolean('--insecure', { description: 'As for push' });
+
+  protected override pair(): TreePair | undefined {
+    const { source, target } = this;
+    return source === undefined || target === undefined ? undefined : { source, target };
+  }
 
   protected override async perform(surroundings: Surroundings): Promise<ExitCode> {
     const findings: Finding[] = [];

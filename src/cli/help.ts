@@ -35,8 +35,9 @@ export const summary = 'replica keeps a copy of a directory tree true to its sou
 
 export const settingsNote =
   'Each flag can also be set as REPLICA_<FLAG> (REPLICA_MAX_DELETE=10%) in the environment, then ' +
-  'in the --env-file, then in ~/.config/replica/config.json ({"push": {"max-delete": "10%"}}). ' +
-  'The first that is set counts; a list has one item a line.';
+  'in the --env-file, then in ~/.config/replica/config.json: in the entry of its "folders" for this ' +
+  'source and target, then in the section of the command ({"push": {"max-delete": "10%"}}), then at ' +
+  'its top. The first that is set counts; a list has one item a line.';
 
 function formatCommand({ usage, description, flags }: CommandEntry): string {
   const head = flags.length > 0 ? `${usage} [flags]` : usage;

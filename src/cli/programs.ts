@@ -7,6 +7,7 @@ import type { Receiver } from '../receiver/receiver.ts';
 import type { SenderEvent } from '../sender/events.ts';
 import type { SenderOptions } from '../sender/sender.ts';
 import type { Verifier, VerifierOptions } from '../sender/verifier.ts';
+import type { StartCommand } from './child-command.ts';
 
 export type DialOptions = Parameters<typeof dial>[0];
 export type ListenOptions = Parameters<typeof Listener.open>[0];
@@ -30,6 +31,8 @@ export interface Programs {
   readonly openReceiver: (options: ReceiveOptions) => Promise<RunningReceiver>;
   readonly openSender: (options: SenderOptions) => Promise<RunningSender>;
   readonly openVerifier: (options: VerifierOptions) => Promise<RunningVerifier>;
+  /** Default: a process of its own. */
+  readonly startCommand?: StartCommand;
 }
 
 export const realPrograms: Programs = {

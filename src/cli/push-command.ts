@@ -4,6 +4,7 @@ import { Command, Option } from 'clipanion';
 import { checkSource, realPathOf } from './checks.ts';
 import { closeInTime } from './close-in-time.ts';
 import { readCompression } from './compression-settings.ts';
+import type { TreePair } from './config-file.ts';
 import { processCpuMs } from './cpu-time.ts';
 import { ExitCode } from './exit-code.ts';
 import { metricsDescription, metricsNote, openMetrics } from './metrics-server.ts';
@@ -106,6 +107,10 @@ export class PushCommand extends ReplicaCommand {
 
   protected override logFileFlag(): string | undefined {
     return this.logFile;
+  }
+
+  protected override pair(): TreePair | undefined {
+    return this;
   }
 
   protected override async perform(surroundings: Surroundings): Promise<ExitCode> {

@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { Command, Option } from 'clipanion';
 import type { Log } from '../log.ts';
 import type { CommandEntry } from './catalog.ts';
+import type { TreePair } from './config-file.ts';
 import type { CliContext } from './context.ts';
 import type { ExitCode } from './exit-code.ts';
 import { openLog } from './logging.ts';
@@ -48,12 +49,18 @@ export abstract class ReplicaCommand extends Command<CliContext> {
     return undefined;
   }
 
+  /** Source and target, for the commands that are about two trees. */
+  protected pair(): TreePair | undefined {
+    return undefined;
+  }
+
   override async execute(): Promise<ExitCode> {
     const { env, cwd, stderr, colorDepth } = this.context;
     const folders = userFolders(this.context);
     const command = this.path[0] ?? '';
     const flags = this.commands.flagsOf(this.path.join(' '));
     const envFile = this.envFile ?? (env.REPLICA_ENV_FILE || undefined);
+    const pair = this.pair();
     const settings = Settings.load({
       command,
       flags,
@@ -62,6 +69,8 @@ export abstract class ReplicaCommand extends Command<CliContext> {
       envFile: envFile === undefined ? undefined : resolve(cwd, envFile),
       configFile: folders.configFile,
       sections: this.commands.names,
+      home: this.context.home,
+      pair: pair && { ...pair, cwd },
     });
     const logFileName = flags.has('log-file')
       ? settings.text('log-file', this.logFileFlag())?.value

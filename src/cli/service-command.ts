@@ -7,7 +7,7 @@ import { Command, Option } from 'clipanion';
 import { checkSource } from './checks.ts';
 import { ExitCode } from './exit-code.ts';
 import { plainLine } from './plain-line.ts';
-import { ReplicaCommand } from './replica-command.ts';
+import { ReplicaCommand, type Surroundings } from './replica-command.ts';
 import { usage } from './settings.ts';
 import { formatUnit, unitWord } from './systemd.ts';
 import { parseTarget } from './target.ts';
@@ -46,7 +46,7 @@ abstract class ServiceCommand extends ReplicaCommand {
       ...service.writable({ ...folders, state: state ?? folders.state }),
       ...(logFile === undefined ? [] : [dirname(logFile)]),
     ];
-    const name = `replica-${word}-${unitWord(service.subject)}`;
+    const name = ['replica', word, ...unitWord(service.subject)].join('-');
     const isUser = this.isUserUnit === true;
     this.context.stdout.write(
       formatUnit({
@@ -203,6 +203,34 @@ export class ServiceReceiveCommand extends ServiceCommand {
       writable: ({ config }) => [root, config],
       subject: root,
       needsNetwork: true,
+    });
+  }
+}
+
+export class ServiceUpCommand extends ServiceCommand {
+  static override paths = [['service', 'up']];
+  static override usage = Command.Usage({
+    description:
+      "Print a hardened systemd unit that runs 'replica up', all folders of the config file",
+    examples: [['Install it', '$0 service up | sudo tee /etc/systemd/system/replica-up.service']],
+  });
+  static override notes = notes;
+
+  own = Option.Proxy({ name: 'flags' });
+
+  protected override async perform({ settings, folders }: Surroundings): Promise<ExitCode> {
+    if (settings.folders.length === 0) {
+      throw usage(folders.configFile, "it has no folders; 'replica add <src> <target>' adds one");
+    }
+    const targets = settings.folders.map(({ target }) => parseTarget(target));
+    const local = targets.flatMap(one => (one.kind === 'path' ? [one.path] : []));
+    return this.print({
+      program: ['up'],
+      own: this.own,
+      mounts: [...settings.folders.map(({ source }) => source), ...local],
+      writable: ({ state }) => [state, ...local],
+      subject: '',
+      needsNetwork: local.length < targets.length,
     });
   }
 }

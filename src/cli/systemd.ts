@@ -122,13 +122,12 @@ function escapeSpecifiers(text: string): string {
   return text.replaceAll('%', '%%');
 }
 
-/** A unit name's part: 'home-me-project' of '/home/me/project'. */
-export function unitWord(text: string): string {
-  return (
-    text
-      .toLowerCase()
-      .replace(/[^a-z0-9]+/g, '-')
-      .replace(/^-|-$/g, '')
-      .slice(-40) || 'root'
-  );
+/** A unit name's part: 'home-me-project' of '/home/me/project'; none of ''. */
+export function unitWord(text: string): readonly string[] {
+  const word = text
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .slice(-40)
+    .replace(/^-|-$/g, '');
+  return word === '' ? [] : [word];
 }

@@ -8,6 +8,7 @@ import { defaultMaxDelete } from '../snapshot/guard.ts';
 import { printable } from '../snapshot/name.ts';
 import { checkSource, realPathOf } from './checks.ts';
 import { closeInTime } from './close-in-time.ts';
+import type { TreePair } from './config-file.ts';
 import { processCpuMs } from './cpu-time.ts';
 import { ExitCode } from './exit-code.ts';
 import { plainLine } from './plain-line.ts';
@@ -81,6 +82,10 @@ export class VerifyCommand extends ReplicaCommand {
 
   protected override logFileFlag(): string | undefined {
     return this.logFile;
+  }
+
+  protected override pair(): TreePair {
+    return this;
   }
 
   protected override async perform(surroundings: Surroundings): Promise<ExitCode> {

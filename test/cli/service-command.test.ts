@@ -131,6 +131,27 @@ t.test('--run-as takes that user, their folders and fewer rights than root', asy
   verify(t, stdout);
 });
 
+t.test('service up may write to every local target of the config file', async t => {
+  const home = realpathSync(t.testdir({ '.config': { replica: { 'config.json': '{}' } } }));
+  const none = await runInProcess(['service', 'up'], { home });
+  t.equal(none.code, 1);
+  t.match(none.stderr, /config\.json: it has no folders; 'replica add/);
+  const folders = [
+    { source: '/srv/a', target: '/mnt/a' },
+    { source: '/srv/b', target: 'backup.example.org' },
+  ];
+  writeFileSync(join(home, '.config/replica/config.json'), JSON.stringify({ folders }));
+  const { code, stdout } = await runInProcess(['service', 'up', '-v'], { home });
+  t.equal(code, 0);
+  const unit = parseUnit(stdout);
+  t.same(words(unit.get('Service.ExecStart')?.[0]).slice(2), ['up', '-v']);
+  t.same(paths(unit.get('Unit.RequiresMountsFor')?.[0]), ['/srv/a', '/srv/b', '/mnt/a']);
+  const state = join(home, '.local/state/replica');
+  t.same(paths(unit.get('Service.ReadWritePaths')?.[0]), [state, '/mnt/a']);
+  t.ok(unit.has('Unit.Wants'), 'one of them needs the network');
+  verify(t, stdout);
+});
+
 t.test('--user prints a unit of the user manager', async t => {
   const home = t.testdir({ src: {}, dst: {} });
   const argv = ['service', 'push', '--user', 'src', './dst'];
