@@ -1,4 +1,5 @@
 // `replica doctor`: measures what replication depends on, and says what to do.
+import { lookup } from 'node:dns/promises';
 import { resolve } from 'node:path';
 import { Command, Option } from 'clipanion';
 import type { TreePair } from './config-file.ts';
@@ -79,7 +80,9 @@ export class DoctorCommand extends ReplicaCommand {
         port,
       });
     const { dial } = this.programs;
-    const way = { host, port, dial, timeoutMs, signal };
+    const findAddresses = async (name: string): Promise<readonly string[]> =>
+      (await lookup(name, { all: true })).map(({ address }) => address);
+    const way = { host, port, dial, findAddresses, timeoutMs, signal };
     yield* examineTarget({ ...way, findKey: insecure ? undefined : findKey });
   }
 }

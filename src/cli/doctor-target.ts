@@ -1,5 +1,4 @@
 // `replica doctor <src> <host>`: the way to a receiver, step by step as a push takes it.
-import { lookup } from 'node:dns/promises';
 import { createConnection, isIP } from 'node:net';
 import { ReplicaError, systemCode } from '../errors.ts';
 import { formatAddress } from '../net/address.ts';
@@ -15,6 +14,8 @@ export interface TargetOptions {
   /** Throws ERR_AUTH with the remedy; undefined for --insecure. */
   readonly findKey: (() => Key) | undefined;
   readonly dial: Programs['dial'];
+  /** Of a name. */
+  readonly findAddresses: (host: string) => Promise<readonly string[]>;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
 }
@@ -26,15 +27,8 @@ const tripCount = 3;
 export async function* examineTarget(options: TargetOptions): AsyncGenerator<Finding> {
   const { host, port, findKey } = options;
   const place = formatAddress(host, port);
-  const addresses = await lookup(host, { all: true }).catch((error: unknown) => {
-    if (systemCode(error) === undefined) throw error;
-    return [];
-  });
-  if (addresses.length === 0) {
-    const advice = 'check the spelling, DNS and /etc/hosts';
-    yield bad('name', `there is no host ${host}`, { advice, exitCode: ExitCode.Socket });
-  } else if (isIP(host) === 0)
-    yield ok('name', `${host} is ${addresses.map(one => one.address).join(', ')}`);
+  const name = isIP(host) === 0 ? await resolveName(options) : undefined;
+  if (name !== undefined) yield name;
   let key: Key | undefined;
   try {
     key = findKey?.();
@@ -43,11 +37,25 @@ export async function* examineTarget(options: TargetOptions): AsyncGenerator<Fin
     if (!(error instanceof ReplicaError)) throw error;
     yield bad('key', error.message, { exitCode: ExitCode.Auth });
   }
-  if (addresses.length === 0) return;
+  if (name?.level === 'bad') return;
   const trip = await measureTrip(options);
   yield trip;
   if (trip.level === 'bad' || (findKey !== undefined && key === undefined)) return;
   yield await tryKey(options, key);
+}
+
+async function resolveName({ host, findAddresses }: TargetOptions): Promise<Finding> {
+  try {
+    const addresses = await findAddresses(host);
+    return ok('name', `${host} is ${addresses.join(', ')}`);
+  } catch (error) {
+    // EAI_AGAIN and its like: the resolver itself cannot be asked.
+    const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
+    const why =
+      code === 'ENOTFOUND' ? `there is no host ${host}` : `${host} cannot be looked up (${code})`;
+    const advice = 'check the spelling, DNS and /etc/hosts';
+    return bad('name', why, { advice, exitCode: ExitCode.Socket });
+  }
 }
 
 /** The best of a few TCP handshakes, each of which is one round trip. */

@@ -43,9 +43,12 @@ export class UpCommand extends ReplicaCommand {
     // The log file is ours: each line would be there twice.
     const { REPLICA_LOG_FILE: _, ...childEnv } = env;
     const start = this.programs.startCommand ?? startCommand;
+    const sources = settings.folders.map(({ source }) => source);
     const runs = settings.folders.map(folder => {
+      const isAlone = sources.indexOf(folder.source) === sources.lastIndexOf(folder.source);
+      const name = isAlone ? folder.source : `${folder.source} to ${folder.target}`;
       const argv = ['push', ...flags, '--', folder.source, folder.target];
-      return { folder, command: start(argv, { cwd, env: childEnv }) };
+      return { folder, name, command: start(argv, { cwd, env: childEnv }) };
     });
     const stop = (): void => {
       for (const { command } of runs) command.stop();
@@ -65,6 +68,8 @@ export class UpCommand extends ReplicaCommand {
 
 interface Run {
   readonly folder: ConfigFolder;
+  /** Tells it from the others in the log. */
+  readonly name: string;
   readonly command: RunningCommand;
 }
 
@@ -75,11 +80,11 @@ interface FollowOptions {
 }
 
 /** Passes on what one push says, and returns its exit code. */
-async function follow({ folder, command }: Run, options: FollowOptions): Promise<ExitCode> {
+async function follow(run: Run, options: FollowOptions): Promise<ExitCode> {
   const { log, isStopped, isAlone } = options;
-  const { source, target } = folder;
-  const name = `${source} to ${target}`;
-  for await (const line of command.lines) passOn(line, { ...options, folder });
+  const { command, name } = run;
+  const { source, target } = run.folder;
+  for await (const line of command.lines) passOn(line, run, log);
   const ended = await command.ended;
   const code = knownExitCode(ended);
   const fields = { source, target, code };
@@ -98,17 +103,17 @@ function knownExitCode(code: number | undefined): ExitCode {
 }
 
 /** A line of JSON from the log keeps its level and fields; anything else is its last word. */
-function passOn(line: string, { folder, log }: FollowOptions & { folder: ConfigFolder }): void {
+function passOn(line: string, { folder, name }: Run, log: Log): void {
   const { source, target } = folder;
   const fields = parseLine(line);
   if (fields === undefined) {
     const text = plainLine(line.replace(/^replica: /, ''));
-    if (text !== '') log.error({ source, target }, `${source}: ${text}`);
+    if (text !== '') log.error({ source, target }, `${name}: ${text}`);
     return;
   }
   const { level, msg, time: _, pid, ...rest } = fields;
   const write = levels.find(one => one === level) ?? 'info';
-  log[write]({ source, target, childPid: pid, ...rest }, `${source}: ${String(msg)}`);
+  log[write]({ source, target, childPid: pid, ...rest }, `${name}: ${String(msg)}`);
 }
 
 const levels = ['debug', 'info', 'warn', 'error'] as const;

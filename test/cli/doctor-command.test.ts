@@ -7,6 +7,7 @@ import {
   judgeSourceClock,
   measureFolderTimes,
 } from '../../src/cli/doctor-source.ts';
+import { examineTarget } from '../../src/cli/doctor-target.ts';
 import { formatFinding } from '../../src/cli/finding.ts';
 import { findMount, judgeVisibility, parseMountInfo } from '../../src/cli/mount-table.ts';
 import { runInProcess, TextSink } from '../support/run-cli.ts';
@@ -87,11 +88,6 @@ t.test('what would fail is bad, with the exit code that push would end with', as
     ],
     [['src', '127.0.0.1:1'], 5, 'bad   key           no key for 127.0.0.1:1: run '],
     [['src', '127.0.0.1:1', '--insecure'], 10, 'bad   network       127.0.0.1:1: nobody listens'],
-    [
-      ['src', 'nobody.invalid', '--insecure'],
-      10,
-      'bad   name          there is no host nobody.inv',
-    ],
   ];
   for (const [argv, code, text] of rows) {
     const examined = await examine(t, home, ...argv);
@@ -145,6 +141,31 @@ t.test('a receiver: the way there, and whether it takes the key', async t => {
   const wrong = await examine(t, other, '.', address);
   t.equal(wrong.code, 5);
   t.match(wrong.stdout, /^bad +session +.*; run 'replica key show' there and 'replica pair/m);
+});
+
+t.test('a name that leads nowhere, and a resolver that does not answer', async t => {
+  for (const [code, message] of [
+    ['ENOTFOUND', 'there is no host backup'],
+    ['EAI_AGAIN', 'backup cannot be looked up (EAI_AGAIN)'],
+  ] as const) {
+    const findings = examineTarget({
+      host: 'backup',
+      port: 1,
+      findKey: undefined,
+      findAddresses: () => Promise.reject(Object.assign(new Error(code), { code })),
+      dial: () => Promise.reject(new Error('not in this test')),
+      timeoutMs: 1000,
+      signal: new AbortController().signal,
+    });
+    const found = [];
+    for await (const one of findings) found.push(one);
+    t.match(found[0], { check: 'name', level: 'bad', message, exitCode: 10 });
+    t.same(
+      found.map(one => one.check),
+      ['name', 'key'],
+      'nothing is dialled',
+    );
+  }
 });
 
 t.test('--json is a line for each finding, without control characters', async t => {

@@ -13,20 +13,10 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { StartCommand } from '../../src/cli/child-command.ts';
 import { type Programs, realPrograms } from '../../src/cli/programs.ts';
-import { memoryPair } from '../../src/net/memory-pair.ts';
-import type { SenderEvent, SenderOutcome } from '../../src/sender/events.ts';
+import { ReplicaError } from '../../src/errors.ts';
 import type { SenderOptions } from '../../src/sender/sender.ts';
 import { CliProcess, runInProcess, TextSink } from '../support/run-cli.ts';
 import { until } from '../support/until.ts';
-
-const equal: SenderOutcome = {
-  inSync: true,
-  problems: 0,
-  vanished: 0,
-  held: 0,
-  interrupted: false,
-  error: undefined,
-};
 
 /** A home with two sources, and its config file. */
 class Home {
@@ -59,21 +49,14 @@ class Home {
   }
 }
 
-/** Nothing but a sender that ends at once and tells what it was opened with. */
+/** Nothing starts: what the sender would be opened with is kept. */
 function fakePush(opened: SenderOptions[]): Programs {
-  const end: SenderEvent = { kind: 'end', outcome: equal };
   return {
     ...realPrograms,
-    memoryPair: async () => memoryPair(),
     openReceiver: async () => ({ serve: async () => {}, close: async () => {} }),
     openSender: async options => {
       opened.push(options);
-      return {
-        async *run() {
-          yield end;
-        },
-        close: async () => true,
-      };
+      throw new ReplicaError('ERR_FENCED', 'seen enough');
     },
   };
 }
@@ -116,7 +99,7 @@ t.test('flag > environment > --env-file > folder > section > top > default', asy
       fakePush(opened),
       env,
     );
-    t.equal(code, 0, stderr);
+    t.equal(code, 12, stderr);
     t.equal(opened[0]?.intervalMs, intervalMs, JSON.stringify([config, flags, env]));
   }
 });
@@ -280,7 +263,7 @@ async function upWith(t: Test, code: number | undefined, flags: readonly string[
   });
   await until(() => runs.length === 2, 'two pushes');
   runs[1]?.end(code);
-  await until(() => stderr.text.includes(`${home.at('to/b')}: ended`), 'the end of one');
+  await until(() => stderr.text.includes(`${home.at('b')}: ended`), 'the end of one');
   stop.abort();
   return { ...(await running), runs, home };
 }
@@ -318,6 +301,25 @@ t.test('up: a push that was killed is a failure, one that a stop ends is none', 
   t.equal((await upWith(t, undefined)).code, 11);
   t.equal((await upWith(t, 0)).code, 0);
   t.equal((await upWith(t, 70)).code, 70);
+});
+
+t.test('up tells two targets of one source apart in its log', async t => {
+  const home = new Home(t);
+  const [source, one, two] = [home.at('a'), home.at('one'), home.at('two')];
+  const folders = [one, two].map(target => ({ source, target }));
+  home.write({ folders: [...folders, { source: home.at('b'), target: one }] });
+  const runs: FakeRun[] = [];
+  const signal = AbortSignal.abort();
+  const { stderr } = await runInProcess(['up'], {
+    home: home.path,
+    programs: { ...realPrograms, startCommand: fakeCommands(runs, '{"level":"info","msg":"x"}') },
+    signal,
+  });
+  const said = stderr.split('\n').filter(line => line.includes(': x"'));
+  t.same(
+    said.map(line => JSON.parse(line).msg).sort(),
+    [`${source} to ${one}: x`, `${source} to ${two}: x`, `${home.at('b')}: x`].sort(),
+  );
 });
 
 t.test('up without folders says how to add one', async t => {
