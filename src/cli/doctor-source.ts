@@ -25,7 +25,7 @@ import { count as countOf } from './push-report.ts';
 /** Enough to tell how fast a look is, few enough for a slow network. */
 const sampleMax = 2000;
 /** A file system that does not answer for this long counts as hung, as it does for a push. */
-const answerMs = 5000;
+const answerMsMax = 5000;
 /** A look at one entry that takes longer than this is a network's. */
 const slowLookMs = 0.5;
 /** The clocks of two machines that nobody keeps in step. */
@@ -40,13 +40,23 @@ export interface Sample {
   readonly changeTimesNs: readonly bigint[];
 }
 
+export interface SourceOptions {
+  /** --write-test */
+  readonly writes: boolean;
+  readonly nowMs: () => number;
+  /** For tests. */
+  readonly list?: (path: string) => Promise<unknown>;
+  readonly answerMs?: number;
+}
+
 /** Findings about the source, as they come; the last tell of the write test. */
 export async function* examineSource(
   path: string,
-  options: { readonly writes: boolean; readonly nowMs: () => number },
+  options: SourceOptions,
 ): AsyncGenerator<Finding> {
-  if (!(await answers(path))) {
-    yield bad('source', `${path}: no answer from its file system for ${answerMs / 1000} s`, {
+  const { list = readdir, answerMs = answerMsMax } = options;
+  if (!(await answers(list(path), answerMs))) {
+    yield bad('source', `${path}: no answer from its file system for ${formatDuration(answerMs)}`, {
       advice: 'its server may be away: mount it anew, or wait; a push waits and deletes nothing',
       exitCode: ExitCode.Path,
     });
@@ -71,15 +81,12 @@ export async function* examineSource(
 }
 
 /** A mount that hangs would hang us too: this asks it from another thread. */
-async function answers(path: string): Promise<boolean> {
+async function answers(asked: Promise<unknown>, answerMs: number): Promise<boolean> {
   const late = new AbortController();
+  const timer = sleep(answerMs, false, { signal: late.signal }).catch(() => false);
   try {
-    const asked = readdir(path).then(
-      () => true,
-      () => true,
-    );
-    const timer = sleep(answerMs, false, { signal: late.signal }).catch(() => false);
-    return await Promise.race([asked, timer]);
+    // An error is an answer.
+    return await Promise.race([asked.then(() => true).catch(() => true), timer]);
   } finally {
     late.abort();
   }

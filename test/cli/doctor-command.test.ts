@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { judgeClock, judgeOpenFiles } from '../../src/cli/doctor-machine.ts';
 import {
+  examineSource,
   judgeGranularity,
   judgeSourceClock,
   measureFolderTimes,
@@ -10,6 +11,7 @@ import {
 import { examineTarget } from '../../src/cli/doctor-target.ts';
 import { formatFinding } from '../../src/cli/finding.ts';
 import { findMount, judgeVisibility, parseMountInfo } from '../../src/cli/mount-table.ts';
+import { hasFuse, isRoot, mountFuse, mountReflinks, mountTmpfs } from '../support/mounts.ts';
 import { runInProcess, TextSink } from '../support/run-cli.ts';
 import { until } from '../support/until.ts';
 
@@ -61,6 +63,48 @@ t.test('the source is only read, unless asked to write, and then left as it was'
   writeFileSync(join(source, '.replica/mine'), '');
   await examine(t, home, '--write-test', 'src');
   t.same(readdirSync(join(source, '.replica')), ['mine'], 'what was there stays');
+});
+
+t.test('kinds of file systems', { skip: isRoot ? false : 'only root may mount' }, async t => {
+  const home = t.testdir({ src: {} });
+  const memory = mountTmpfs(t, '1m');
+  const small = await examine(
+    t,
+    home,
+    '--state',
+    join(memory, 'state'),
+    'src',
+    join(memory, 'dst'),
+  );
+  t.equal(small.code, 0);
+  t.match(small.stdout, /^warn +state +.* is in memory and lost at a restart/m);
+  t.match(small.stdout, /^warn +free space +1\.0\d MB free .*commits fail when it is full/m);
+  const reflinks = mountReflinks(t);
+  if ('folder' in reflinks) {
+    const xfs = await examine(t, home, '--write-test', 'src', reflinks.folder);
+    t.match(xfs.stdout, /^ok +reflinks +a large file that changes shares what stays/m);
+    t.same(readdirSync(reflinks.folder), [], 'nothing is left over');
+  }
+  if (!hasFuse()) return;
+  const { folder } = await mountFuse(t);
+  const network = await examine(t, home, '--state', join(folder, 's'), folder, join(folder, 'd'));
+  t.equal(network.code, 3);
+  t.match(network.stdout, /^bad +state +.* is on a network file system, where LMDB is not safe/m);
+  t.match(network.stdout, /^warn +visibility +fuse/m);
+  const target = await examine(t, home, 'src', join(folder, 'd'));
+  t.match(
+    target.stdout,
+    /^bad +destination +.*its state cannot lie; run 'replica receive --state/m,
+  );
+});
+
+t.test('a source that hangs is told of, and not waited for', async t => {
+  const never = () => new Promise(() => {});
+  const own = { writes: true, nowMs: Date.now, list: never, answerMs: 5 };
+  const found = [];
+  for await (const one of examineSource(t.testdir(), own)) found.push(one);
+  t.match(found, [{ check: 'source', level: 'bad', exitCode: 3, message: /: no answer from its/ }]);
+  t.equal(found.length, 1, 'nothing else is asked of it');
 });
 
 t.test('a folder whose times do not move is told of', async t => {
