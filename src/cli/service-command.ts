@@ -122,18 +122,15 @@ function remarks(unit: string, { isUser, name, writable }: RemarkOptions): reado
     : `/etc/systemd/system/${unit}.service`;
   const control = isUser ? 'systemctl --user' : 'systemctl';
   const folders = writable.map(path => plainLine(JSON.stringify(path))).join(' ');
+  const line = (what: string, command: string): string => `${what.padEnd(19)} ${command}`;
   return [
-    `${file}`,
+    file,
     '',
-    ...(isUser
-      ? []
-      : [
-          `As ${name}, once:${' '.repeat(Math.max(1, 11 - name.length))}mkdir -p -m 700 ${folders}`,
-        ]),
-    `Then${isUser ? '' : ', as root'}:      ${control} daemon-reload`,
-    `                    ${control} enable --now ${unit}`,
-    `What it says:       journalctl ${isUser ? '--user-unit' : '-u'} ${unit} -f`,
-    ...(isUser ? ['Also after logout:  loginctl enable-linger'] : []),
+    ...(isUser ? [] : [line(`As ${name}, once:`, `mkdir -p -m 700 ${folders}`)]),
+    line(isUser ? 'Then:' : 'Then, as root:', `${control} daemon-reload`),
+    line('', `${control} enable --now ${unit}`),
+    line('What it says:', `journalctl ${isUser ? '--user-unit' : '-u'} ${unit} -f`),
+    ...(isUser ? [line('Also after logout:', 'loginctl enable-linger')] : []),
     ...(name === 'root' && !isUser
       ? ['It runs as root; a user of its own is safer: --run-as']
       : []),
