@@ -121,6 +121,7 @@ t.test('what is quoted in a help text is quoted for each shell', async t => {
   );
   const zsh = await output(t, 'completion', 'zsh');
   t.ok(zsh.includes("'*--label[What '\\''key list'\\'' shows beside it]:TEXT: '"));
+  t.ok(zsh.includes(":batch|off:(batch off)'"), 'values of a flag');
   t.ok(zsh.includes(":[HOST\\:]PORT: '"), 'a colon would end the word');
 });
 
