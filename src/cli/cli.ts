@@ -1,7 +1,11 @@
 // The command line as a function: arguments and a context in, an exit code out.
-import { Cli, type CommandClass, type Definition } from 'clipanion';
+import { Cli, type CommandClass } from 'clipanion';
 import { ReplicaError } from '../errors.ts';
+import { AddCommand } from './add-command.ts';
+import { type CommandEntry, commandEntry } from './catalog.ts';
 import type { CliContext } from './context.ts';
+import { DoctorCommand } from './doctor-command.ts';
+import { CompletionCommand, ManCommand } from './document-commands.ts';
 import { ExitCode, exitCodeMeanings, exitCodeOf } from './exit-code.ts';
 import { formatCommandHelp, formatOverview } from './help.ts';
 import { KeyListCommand, KeyNewCommand, KeyRevokeCommand, KeyShowCommand } from './key-command.ts';
@@ -11,6 +15,7 @@ import { type Programs, realPrograms } from './programs.ts';
 import { PushCommand } from './push-command.ts';
 import { ReceiveCommand } from './receive-command.ts';
 import { type CommandSet, ReplicaCommand } from './replica-command.ts';
+import { ServicePushCommand, ServiceReceiveCommand, ServiceUpCommand } from './service-command.ts';
 import { ListCommand, StatusCommand } from './status-command.ts';
 import {
   ApproveCommand,
@@ -21,6 +26,7 @@ import {
   RejectCommand,
   ResumeCommand,
 } from './steer-commands.ts';
+import { UpCommand } from './up-command.ts';
 import { VerifyCommand } from './verify-command.ts';
 import { readVersion } from './version.ts';
 
@@ -38,12 +44,20 @@ const commandClasses: readonly (CommandClass<CliContext> & {
   BwlimitCommand,
   ApproveCommand,
   RejectCommand,
+  AddCommand,
+  UpCommand,
   VerifyCommand,
   PairCommand,
   KeyShowCommand,
   KeyNewCommand,
   KeyListCommand,
   KeyRevokeCommand,
+  DoctorCommand,
+  ServicePushCommand,
+  ServiceReceiveCommand,
+  ServiceUpCommand,
+  CompletionCommand,
+  ManCommand,
 ];
 
 /** Runs one command to its end. Never throws and never exits: errors become one line and a code. */
@@ -53,9 +67,15 @@ export async function runCli(
   programs: Programs = realPrograms,
 ): Promise<ExitCode> {
   const cli = Cli.from<CliContext>([...commandClasses], { binaryName: 'replica' });
-  const known = commandSet(cli.definitions());
+  const definitions = cli.definitions();
+  const catalog = commandClasses.flatMap(({ notes }, index) => {
+    const definition = definitions[index];
+    return definition ? [commandEntry(definition, notes)] : [];
+  });
+  const check = (words: readonly string[]): void => void parse(cli, words, context);
+  const known = { ...commandSet(catalog), check };
   try {
-    const answer = informationFor(argv, cli.definitions());
+    const answer = informationFor(argv, catalog);
     if (answer !== undefined) {
       context.stdout.write(answer);
       return ExitCode.Done;
@@ -72,7 +92,7 @@ export async function runCli(
 /** The answer to --help and --version, or undefined when there is work to do. */
 function informationFor(
   argv: readonly string[],
-  definitions: readonly Definition[],
+  catalog: readonly CommandEntry[],
 ): string | undefined {
   const end = argv.indexOf('--');
   const own = end < 0 ? argv : argv.slice(0, end);
@@ -81,14 +101,10 @@ function informationFor(
   if (words.length === 0 && own.includes('--version')) return `replica ${readVersion()}\n`;
   if (!wantsHelp && !(words[0] === 'help')) return undefined;
   const topic = words[0] === 'help' ? words.slice(1) : words;
-  const matches = commandClasses.flatMap((one, index) => {
-    const definition = definitions[index];
-    const { notes } = one;
-    const path = one.paths?.[0] ?? [];
-    const isMatch = path.slice(0, Math.max(topic.length, 1)).every((word, i) => topic[i] === word);
-    return topic.length > 0 && isMatch && definition ? [{ definition, notes }] : [];
-  });
-  if (matches.length === 0) return formatOverview(definitions, exitCodeMeanings);
+  const matches = catalog.filter(({ words: path }) =>
+    path.slice(0, Math.max(topic.length, 1)).every((word, i) => topic[i] === word),
+  );
+  if (topic.length === 0 || matches.length === 0) return formatOverview(catalog, exitCodeMeanings);
   return formatCommandHelp(matches, exitCodeMeanings);
 }
 
@@ -134,21 +150,19 @@ function report(error: unknown, argv: readonly string[], context: CliContext): E
   return code;
 }
 
-function commandSet(definitions: readonly Definition[]): CommandSet {
+function commandSet(catalog: readonly CommandEntry[]): Omit<CommandSet, 'check'> {
   const flags = new Map<string, ReadonlySet<string>>();
   const allFlags = new Set<string>();
-  for (const [index, one] of commandClasses.entries()) {
-    const own = new Set<string>();
-    for (const { definition } of definitions[index]?.options ?? []) {
-      const flag = /--([a-z-]+)/.exec(definition)?.[1];
-      if (flag !== undefined && flag !== 'env-file') own.add(flag);
-    }
-    flags.set((one.paths?.[0] ?? []).join(' '), own);
+  for (const { words, flags: entries } of catalog) {
+    const long = entries.flatMap(({ names }) => names.filter(name => name.startsWith('--')));
+    const own = new Set(long.map(name => name.slice(2)).filter(flag => flag !== 'env-file'));
+    flags.set(words.join(' '), own);
     for (const flag of own) allFlags.add(flag);
   }
   return {
+    catalog,
     allFlags,
-    names: [...new Set(commandClasses.flatMap(one => one.paths?.[0]?.[0] ?? []))],
+    names: [...new Set(catalog.flatMap(({ words }) => words[0] ?? []))],
     flagsOf: path => flags.get(path) ?? new Set(),
   };
 }

@@ -1,18 +1,17 @@
 // What --help prints: complete and short, 80 columns. Pure.
-import type { Definition } from 'clipanion';
+import type { CommandEntry, FlagEntry } from './catalog.ts';
 
 type ExitCodes = readonly (readonly [number, string])[];
 
 const width = 80;
 
 /** `replica --help`: every command with its line. */
-export function formatOverview(definitions: readonly Definition[], exitCodes: ExitCodes): string {
-  const lines = definitions.map(one => {
-    const description = wrap(oneLine(one.description), width - 6).join('\n      ');
-    return `  ${one.usage}\n      ${description}`;
-  });
+export function formatOverview(commands: readonly CommandEntry[], exitCodes: ExitCodes): string {
+  const lines = commands.map(
+    one => `  ${one.usage}\n      ${wrap(one.description, width - 6).join('\n      ')}`,
+  );
   return [
-    'replica keeps a copy of a directory tree true to its source, by polling.\n',
+    `${summary}\n`,
     lines.join('\n'),
     "\n'replica <command> --help' tells the rest. Exit codes:",
     formatExitCodes(exitCodes),
@@ -20,54 +19,46 @@ export function formatOverview(definitions: readonly Definition[], exitCodes: Ex
   ].join('\n');
 }
 
-/** A command's flags and what else there is to know. */
-export interface CommandHelp {
-  readonly definition: Definition;
-  readonly notes: readonly string[];
-}
-
 /** `replica push --help`; several for a command with subcommands. */
-export function formatCommandHelp(commands: readonly CommandHelp[], exitCodes: ExitCodes): string {
-  const notes = [...commands.flatMap(one => one.notes), settingsNote];
+export function formatCommandHelp(commands: readonly CommandEntry[], exitCodes: ExitCodes): string {
+  const examples = commands.flatMap(one => one.examples);
+  const notes = [...new Set([...commands.flatMap(one => one.notes), settingsNote])];
   return [
-    ...commands.map(one => formatDefinition(one.definition)),
+    ...commands.map(formatCommand),
+    ...(examples.length > 0 ? [formatExamples(examples)] : []),
     ...notes.map(note => `${wrap(note, width).join('\n')}\n`),
     `Exit codes:\n${formatExitCodes(exitCodes)}\n`,
   ].join('\n');
 }
 
-const settingsNote =
+export const summary = 'replica keeps a copy of a directory tree true to its source, by polling.';
+
+export const settingsNote =
   'Each flag can also be set as REPLICA_<FLAG> (REPLICA_MAX_DELETE=10%) in the environment, then ' +
-  'in the --env-file, then in ~/.config/replica/config.json ({"push": {"max-delete": "10%"}}). ' +
-  'The first that is set counts; a list has one item a line.';
+  'in the --env-file, then in ~/.config/replica/config.json: in the entry of its "folders" for this ' +
+  'source and target, then in the section of the command ({"push": {"max-delete": "10%"}}), then at ' +
+  'its top. The first that is set counts; a list has one item a line.';
 
-/** Flags that every command has come last. */
-const commonFlags = /--(?:env-file|verbose)\b/;
-
-function formatDefinition(definition: Definition): string {
-  const head = definition.options.length > 0 ? `${definition.usage} [flags]` : definition.usage;
-  const isCommon = (one: { readonly definition: string }): boolean =>
-    commonFlags.test(one.definition);
-  const ordered = [
-    ...definition.options.filter(one => !isCommon(one)),
-    ...definition.options.filter(isCommon),
-  ];
-  const options = ordered.map(
-    one => [flagLabel(one.definition, one.description), one.description ?? ''] as const,
-  );
-  const column = Math.max(0, ...options.map(([label]) => label.length)) + 4;
-  const lines = options.map(([label, description]) => {
-    const text = wrap(description.replace(/^<[^>]+> /, ''), width - column);
-    return `  ${label.padEnd(column - 2)}${text.join(`\n${' '.repeat(column)}`)}`;
+function formatCommand({ usage, description, flags }: CommandEntry): string {
+  const head = flags.length > 0 ? `${usage} [flags]` : usage;
+  const labels = flags.map(flagLabel);
+  const column = Math.max(0, ...labels.map(label => label.length)) + 4;
+  const lines = flags.map((flag, i) => {
+    const text = wrap(flag.description, width - column).join(`\n${' '.repeat(column)}`);
+    return `  ${labels[i]?.padEnd(column - 2)}${text}`;
   });
-  const description = wrap(oneLine(definition.description), width - 4).join('\n    ');
-  return `${[head, `    ${description}`, '', ...lines].join('\n')}\n`;
+  const text = wrap(description, width - 4).join('\n    ');
+  return `${[head, `    ${text}`, '', ...lines].join('\n')}\n`;
 }
 
-/** clipanion calls a flag's value '#0'; a description that begins with '<word> ' names it. */
-function flagLabel(definition: string, description: string | undefined): string {
-  const value = /^<([^>]+)> /.exec(description ?? '')?.[1] ?? 'VALUE';
-  return definition.replace(',', ', ').replace(/#0/, value);
+/** '-n, --dry-run', '--interval TIME'. */
+export function flagLabel({ names, value }: FlagEntry): string {
+  return value === undefined ? names.join(', ') : `${names.join(', ')} ${value}`;
+}
+
+function formatExamples(examples: CommandEntry['examples']): string {
+  const lines = examples.map(([what, line]) => `  ${what}:\n      ${line}`);
+  return `Examples:\n${lines.join('\n')}\n`;
 }
 
 function formatExitCodes(exitCodes: ExitCodes): string {
@@ -86,8 +77,4 @@ function wrap(text: string, columns: number): string[] {
     }
   }
   return [...lines, line];
-}
-
-function oneLine(text: string | undefined): string {
-  return (text ?? '').replace(/\s+/g, ' ').trim();
 }

@@ -11,6 +11,7 @@ export class KeyShowCommand extends ReplicaCommand {
   static override paths = [['key', 'show']];
   static override usage = Command.Usage({
     description: "Print this receiver's newest pairing string, for 'replica pair' on the source",
+    examples: [['The line to paste', '$0 key show']],
   });
 
   protected override async perform(): Promise<ExitCode> {
@@ -31,6 +32,7 @@ export class KeyNewCommand extends ReplicaCommand {
   static override paths = [['key', 'new']];
   static override usage = Command.Usage({
     description: 'Make one more key and print its pairing string; a running receiver accepts it',
+    examples: [['A key of its own for each sender', '$0 key new --label laptop']],
   });
 
   label = Option.String('--label', { description: "<TEXT> What 'key list' shows beside it" });
@@ -47,6 +49,7 @@ export class KeyListCommand extends ReplicaCommand {
   static override paths = [['key', 'list']];
   static override usage = Command.Usage({
     description: 'List the keys this receiver accepts, oldest first: id, date, label (no secrets)',
+    examples: [['Who may write', '$0 key list']],
   });
 
   protected override async perform(): Promise<ExitCode> {
@@ -63,6 +66,7 @@ export class KeyRevokeCommand extends ReplicaCommand {
   static override usage = Command.Usage({
     description:
       'Accept the key <id> no longer, from the next connection on (an id like -x needs: -- -x)',
+    examples: [['Lock one sender out', '$0 key revoke gXb3jE0Yt5m2qT1rVhZkAw']],
   });
 
   keyId = Option.String({ name: 'id' });

@@ -17,6 +17,8 @@ for (const name of ['SIGINT', 'SIGTERM'] as const) {
     stop.abort();
   });
 }
+// `replica up` started this process, and is gone.
+process.once('disconnect', () => stop.abort());
 for (const stream of [process.stdout, process.stderr]) {
   // The reader of a pipe went away (`| head`): nobody is left to tell.
   stream.on('error', error => {

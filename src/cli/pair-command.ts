@@ -16,6 +16,13 @@ export class PairCommand extends ReplicaCommand {
   static override usage = Command.Usage({
     description:
       "Keep a receiver's pairing string (asked for on a terminal, else read from standard input)",
+    examples: [
+      ['Paste the key of a receiver', '$0 pair backup.example.org'],
+      [
+        'Without a terminal',
+        'ssh backup.example.org replica key show | $0 pair backup.example.org',
+      ],
+    ],
   });
 
   receiver = Option.String({ name: 'host[:port]' });

@@ -8,13 +8,15 @@ import type { Throttle } from '../net/throttle.ts';
 import type { Receiver } from '../receiver/receiver.ts';
 import type { Sender, SenderOptions } from '../sender/sender.ts';
 import type { Verifier, VerifierOptions } from '../sender/verifier.ts';
+import type { StartCommand } from './child-command.ts';
 import type { SshOptions } from './ssh.ts';
 
 export type DialOptions = Parameters<typeof dial>[0];
 export type ListenOptions = Parameters<typeof Listener.open>[0];
 export type ReceiveOptions = Parameters<typeof Receiver.open>[0];
 
-export type RunningReceiver = Pick<Receiver, 'serve' | 'close'>;
+export type RunningReceiver = Pick<Receiver, 'serve' | 'close'> &
+  Partial<Pick<Receiver, 'figures'>>;
 export type RunningListener = Pick<Listener, 'address' | 'connections' | 'endRevoked' | 'close'>;
 export type RunningSender = Pick<
   Sender,
@@ -37,6 +39,8 @@ export interface Programs {
   readonly openReceiver: (options: ReceiveOptions) => Promise<RunningReceiver>;
   readonly openSender: (options: SenderOptions) => Promise<RunningSender>;
   readonly openVerifier: (options: VerifierOptions) => Promise<RunningVerifier>;
+  /** Default: a process of its own. */
+  readonly startCommand?: StartCommand;
 }
 
 export const realPrograms: Programs = {

@@ -1,13 +1,18 @@
 // `replica push`: keeps the replica of a source tree true to it.
 import { resolve } from 'node:path';
 import { Command, Option } from 'clipanion';
+import type { SenderStatus } from '../sender/status-board.ts';
 import { Bandwidth, readBandwidth } from './bandwidth.ts';
 import { checkSource, realPathOf } from './checks.ts';
 import { closeInTime } from './close-in-time.ts';
 import { readCompression } from './compression-settings.ts';
+import type { TreePair } from './config-file.ts';
 import { processCpuMs } from './cpu-time.ts';
 import { ExitCode } from './exit-code.ts';
+import { metricsDescription, metricsNote, openMetrics } from './metrics-server.ts';
+import type { RunningSender } from './programs.ts';
 import { openControl } from './push-control.ts';
+import { PushMetrics } from './push-metrics.ts';
 import { outcomeExitCode, reportEvent } from './push-report.ts';
 import { ownFilesExclusions, readPushSettings } from './push-settings.ts';
 import { ReplicaCommand, type Surroundings } from './replica-command.ts';
@@ -26,10 +31,16 @@ export class PushCommand extends ReplicaCommand {
   static override paths = [['push']];
   static override usage = Command.Usage({
     description: 'Make and keep the tree at <target> equal to the contents of <src>',
+    examples: [
+      ['Keep a copy on another machine', '$0 push ~/project backup.example.org'],
+      ['A folder on this machine, once', '$0 push --once ./project /mnt/copy'],
+      ['See what would be done', "$0 push -n --exclude '*.o' ./project /mnt/copy"],
+    ],
   });
   static override notes = [
     '<target> is a receiver (host, host:port, [::1]:7375), a folder on another machine (ssh://user@host/path; /~/path is below the home there) or a folder on this machine (a path with a slash, or file: and a path). It becomes equal to what is in <src>.',
     "The receiver's key: --key-file, else REPLICA_KEY (a pairing string), else what 'replica pair' stored, else, on this machine, your own receiver's.",
+    metricsNote,
   ];
 
   source = Option.String({ name: 'src' });
@@ -103,6 +114,7 @@ export class PushCommand extends ReplicaCommand {
   fsync = Option.String('--fsync', { description: '<batch|off> Local target: as for receive' });
   keep = Option.String('--keep', { description: '<TIME> Local target: as for receive' });
   logFile = Option.String('--log-file', { description: '<F> Append JSON lines to F' });
+  metrics = Option.String('--metrics', { description: metricsDescription });
   insecure = Option.Boolean('--insecure', {
     description: 'No encryption, no key; loopback addresses only, for measurements',
   });
@@ -113,6 +125,10 @@ export class PushCommand extends ReplicaCommand {
 
   protected override wantsProgress(): boolean {
     return !this.dryRun;
+  }
+
+  protected override pair(): TreePair | undefined {
+    return this;
   }
 
   protected override async perform(surroundings: Surroundings): Promise<ExitCode> {
@@ -133,6 +149,13 @@ export class PushCommand extends ReplicaCommand {
       compression,
       throttle: bandwidth.throttle,
     };
+    let running: RunningSender | undefined;
+    const metrics = new PushMetrics({
+      source,
+      nowMs: () => performance.now(),
+      oldestChangeMs: () => oldestChangeMs(running?.status),
+    });
+    await using _server = await openMetrics(settings, this.metrics, { metrics, log });
     const route = await openRoute(target, source, options);
     try {
       const stateFolder = senderStateFolder(stateBase, source, route.name);
@@ -155,9 +178,11 @@ export class PushCommand extends ReplicaCommand {
       const identity = { source, target: route.name, pid: process.pid };
       const control = await openControl(stateFolder, sender, { identity, bandwidth, log });
       progress?.follow(() => sender.status);
+      running = sender;
       try {
         for await (const event of untilStopped(sender.run(), signal, graceMs)) {
           reportEvent(event, { log, stdout });
+          metrics.note(event);
           if (event.kind === 'source') isSlow = event.state === 'slow';
           if (event.kind === 'end') return outcomeExitCode(event.outcome, own);
         }
@@ -180,4 +205,10 @@ export class PushCommand extends ReplicaCommand {
       bandwidth.close();
     }
   }
+}
+
+/** Age of the oldest change that is not durable, 0 in sync, undefined while that is not known. */
+function oldestChangeMs(status: SenderStatus | undefined): number | undefined {
+  if (status?.inSync === true) return 0;
+  return status === undefined || status.lagMs === 0 ? undefined : status.lagMs;
 }

@@ -10,7 +10,9 @@ import { checkDestination } from './checks.ts';
 import { readDestinationSettings } from './destination-settings.ts';
 import { ExitCode, exitCodeOf } from './exit-code.ts';
 import { KeyRing } from './keys.ts';
+import { metricsDescription, metricsNote, openMetrics } from './metrics-server.ts';
 import type { RunningListener, RunningReceiver } from './programs.ts';
+import { ReceiveMetrics } from './receive-metrics.ts';
 import { ReplicaCommand, type Surroundings } from './replica-command.ts';
 import { usage } from './settings.ts';
 import { stdioBanner } from './ssh-command.ts';
@@ -23,9 +25,11 @@ export class ReceiveCommand extends ReplicaCommand {
   static override paths = [['receive']];
   static override usage = Command.Usage({
     description: "Hold a replica in <dst> and accept 'replica push' from senders that have a key",
+    examples: [['On the machine that holds the copy', '$0 receive /srv/copy']],
   });
   static override notes = [
     "The first start makes a key. 'replica key show' prints its pairing string for 'replica pair' on the machine that holds the source. Once connections are accepted, 'listening on HOST:PORT' is printed.",
+    metricsNote,
   ];
 
   destination = Option.String({ name: 'dst' });
@@ -55,6 +59,7 @@ export class ReceiveCommand extends ReplicaCommand {
   stdio = Option.Boolean('--stdio', {
     description: "Serve one sender over stdin and stdout, as 'push ssh://host/path' starts it",
   });
+  metrics = Option.String('--metrics', { description: metricsDescription });
   insecure = Option.Boolean('--insecure', {
     description: 'No encryption, no key; loopback addresses only, for measurements',
   });
@@ -88,8 +93,10 @@ export class ReceiveCommand extends ReplicaCommand {
       log,
     });
     try {
+      const metrics = new ReceiveMetrics({ destination: root, figures: () => receiver.figures });
+      await using _server = await openMetrics(settings, this.metrics, { metrics, log });
       if (stdio) {
-        await this.#serveStdio(receiver, log);
+        await this.#serveStdio({ receiver, log, metrics });
         return ExitCode.Done;
       }
       const ring = new KeyRing(this.context);
@@ -100,7 +107,7 @@ export class ReceiveCommand extends ReplicaCommand {
       const { address } = listener;
       stdout.write(`listening on ${formatAddress(address.host, address.port)}\n`);
       if (created !== undefined) this.#showKey(created, address.port, ring.ownFile);
-      await serveUntil(signal, { receiver, listener, log });
+      await serveUntil(signal, { receiver, listener, log, metrics });
     } finally {
       await receiver.close();
     }
@@ -108,12 +115,12 @@ export class ReceiveCommand extends ReplicaCommand {
   }
 
   /** ssh has proved who is at the other end. */
-  async #serveStdio(receiver: RunningReceiver, log: Log): Promise<void> {
+  async #serveStdio(service: Omit<Service, 'listener'>): Promise<void> {
     const { stdin, stdout, signal } = this.context;
     stdout.write(stdioBanner);
     const stream = Duplex.from({ readable: stdin, writable: stdout });
     const connection = await this.programs.connectionOver(stream, 'stdin', signal);
-    await serve(receiver, connection, log);
+    await serve(connection, service);
   }
 
   /** Only a person at a terminal sees the secret: elsewhere stderr ends up in log archives. */
@@ -137,13 +144,12 @@ interface Service {
   readonly receiver: RunningReceiver;
   readonly listener: RunningListener;
   readonly log: Log;
+  readonly metrics: ReceiveMetrics;
 }
 
 /** Serves every connection until the signal aborts; then every session finishes its commit. */
-async function serveUntil(
-  signal: AbortSignal,
-  { receiver, listener, log }: Service,
-): Promise<void> {
+async function serveUntil(signal: AbortSignal, service: Service): Promise<void> {
+  const { receiver, listener } = service;
   const stop = (): void => void listener.close();
   signal.addEventListener('abort', stop, { once: true });
   if (signal.aborted) stop();
@@ -151,7 +157,7 @@ async function serveUntil(
   const sessions = new Set<Promise<void>>();
   try {
     for await (const connection of listener.connections()) {
-      const session = serve(receiver, connection, log).finally(() => sessions.delete(session));
+      const session = serve(connection, service).finally(() => sessions.delete(session));
       sessions.add(session);
     }
   } finally {
@@ -163,8 +169,12 @@ async function serveUntil(
   }
 }
 
-async function serve(receiver: RunningReceiver, connection: Connection, log: Log): Promise<void> {
+async function serve(
+  connection: Connection,
+  { receiver, log, metrics }: Omit<Service, 'listener'>,
+): Promise<void> {
   const { peer } = connection;
+  metrics.began(connection);
   log.debug({ peer, key: connection.peerKeyId }, `${peer} connected`);
   try {
     await receiver.serve(connection);
@@ -177,5 +187,7 @@ async function serve(receiver: RunningReceiver, connection: Connection, log: Log
       log.warn({ peer, error }, `${peer} disconnected: ${message}`);
     }
     await connection.close().catch(() => {});
+  } finally {
+    metrics.ended(connection);
   }
 }

@@ -2,6 +2,8 @@
 import { resolve } from 'node:path';
 import { Command, Option } from 'clipanion';
 import type { Log } from '../log.ts';
+import type { CommandEntry } from './catalog.ts';
+import type { TreePair } from './config-file.ts';
 import type { CliContext } from './context.ts';
 import type { ExitCode } from './exit-code.ts';
 import { openLog } from './logging.ts';
@@ -12,9 +14,12 @@ import { type UserFolders, userFolders } from './user-folders.ts';
 
 /** What cli.ts knows of all commands together. */
 export interface CommandSet {
+  readonly catalog: readonly CommandEntry[];
   readonly flagsOf: (command: string) => Flags;
   readonly allFlags: Flags;
   readonly names: readonly string[];
+  /** Throws ERR_USAGE for a command line that no command understands. */
+  readonly check: (argv: readonly string[]) => void;
 }
 
 /** What a command works with once its settings are read. */
@@ -52,12 +57,18 @@ export abstract class ReplicaCommand extends Command<CliContext> {
     return false;
   }
 
+  /** Source and target, for the commands that are about two trees. */
+  protected pair(): TreePair | undefined {
+    return undefined;
+  }
+
   override async execute(): Promise<ExitCode> {
     const { env, cwd, stderr, colorDepth } = this.context;
     const folders = userFolders(this.context);
     const command = this.path[0] ?? '';
     const flags = this.commands.flagsOf(this.path.join(' '));
     const envFile = this.envFile ?? (env.REPLICA_ENV_FILE || undefined);
+    const pair = this.pair();
     const settings = Settings.load({
       command,
       flags,
@@ -66,6 +77,8 @@ export abstract class ReplicaCommand extends Command<CliContext> {
       envFile: envFile === undefined ? undefined : resolve(cwd, envFile),
       configFile: folders.configFile,
       sections: this.commands.names,
+      home: this.context.home,
+      pair: pair && { ...pair, cwd },
     });
     const logFileName = flags.has('log-file')
       ? settings.text('log-file', this.logFileFlag())?.value

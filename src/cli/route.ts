@@ -153,11 +153,7 @@ async function remoteRoute(
   if (insecure && !isLoopbackHost(host)) {
     throw usage('--insecure', `only to a loopback address, not ${host}`);
   }
-  for (const flag of ['adopt', 'fsync', 'keep'] as const) {
-    if (flags[flag] !== undefined) {
-      throw usage(`--${flag}`, "is for a folder on this machine; give it to 'replica receive'");
-    }
-  }
+  refuseFlagsOfFolders(flags);
   const keyFile = settings.text('key-file', flags.keyFile);
   // Looked up for every attempt: pairing again mends a push that is running.
   const key = (): Key =>
@@ -184,4 +180,13 @@ async function remoteRoute(
       }),
     close: async () => {},
   };
+}
+
+/** Throws ERR_USAGE for flags that a receiver has to be given. */
+export function refuseFlagsOfFolders(flags: Partial<GivenDestinationFlags>): void {
+  for (const flag of ['adopt', 'fsync', 'keep'] as const) {
+    if (flags[flag] !== undefined) {
+      throw usage(`--${flag}`, "is for a folder on this machine; give it to 'replica receive'");
+    }
+  }
 }

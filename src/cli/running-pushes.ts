@@ -3,9 +3,9 @@ import { readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { callControl } from '../control/control-client.ts';
 import { ReplicaError, systemCode } from '../errors.ts';
-import { formatAddress } from '../net/address.ts';
 import { realPathOf } from './checks.ts';
-import { parseTarget, sshName } from './target.ts';
+import { parseTarget } from './target.ts';
+import { targetName } from './target-name.ts';
 
 /** What a push says of itself. */
 export interface PushIdentity {
@@ -32,7 +32,7 @@ export async function findPushes(
   { cwd, signal }: { readonly cwd: string; readonly signal: AbortSignal },
 ): Promise<readonly RunningPush[]> {
   const source = choice.source && realPathOf(resolve(cwd, choice.source));
-  const target = choice.target && targetName(choice.target, cwd);
+  const target = choice.target && targetName(parseTarget(choice.target), cwd);
   const found: RunningPush[] = [];
   for (const name of foldersIn(stateBase)) {
     const folder = join(stateBase, name);
@@ -59,14 +59,6 @@ export function onlyOne(pushes: readonly RunningPush[], choice: PushChoice): Run
 export function noPush({ source, target }: PushChoice): ReplicaError {
   const what = source === undefined ? '' : ` of ${source}${target ? ` to ${target}` : ''}`;
   return new ReplicaError('ERR_SOCKET', `no push${what} is running: start 'replica push'`);
-}
-
-/** How a push to this target calls it. */
-function targetName(text: string, cwd: string): string {
-  const target = parseTarget(text);
-  if (target.kind === 'host') return formatAddress(target.host, target.port);
-  if (target.kind === 'ssh') return sshName(target);
-  return `file:${realPathOf(resolve(cwd, target.path))}`;
 }
 
 function foldersIn(stateBase: string): string[] {

@@ -1,21 +1,26 @@
-// Where a flag's value comes from: flag > environment > --env-file > config file > default.
+// Where a flag's value comes from: flag > environment > --env-file > the config
+// file's folder, its command, its top > default.
 // This module layers the values and remembers their origin, so that an error can name it.
 import { readFileSync } from 'node:fs';
 import { parseEnv } from 'node:util';
 import { ReplicaError, systemCode } from '../errors.ts';
+import {
+  type Config,
+  type ConfigFolder,
+  type ConfigOptions,
+  pairKey,
+  type Raw,
+  readConfig,
+  type TreePair,
+} from './config-file.ts';
 import { parseDuration } from './duration.ts';
+import { type Setting, usage } from './setting.ts';
 import { parsePort } from './target.ts';
 
-/** What the user gave, and the words an error names it by: '--interval', 'REPLICA_INTERVAL'. */
-export interface Setting<T> {
-  readonly value: T;
-  readonly origin: string;
-}
+export { type Setting, usage } from './setting.ts';
 
 /** Names of flags without dashes. */
 export type Flags = ReadonlySet<string>;
-
-type Raw = string | boolean | number | readonly string[];
 
 interface Layer {
   /** How the layer calls flag `name`. */
@@ -23,23 +28,23 @@ interface Layer {
   readonly values: ReadonlyMap<string, Raw>;
 }
 
-export interface SettingsOptions {
+export interface SettingsOptions extends ConfigOptions {
   /** Command word: the config file's section. */
   readonly command: string;
   /** Flags of this command, without dashes. */
   readonly flags: Flags;
-  /** Flags of any command: what may stand in a shared env file or at a config file's top. */
-  readonly allFlags: Flags;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly envFile?: string | undefined;
-  readonly configFile: string;
-  readonly sections: readonly string[];
+  /** What the command is about, if it is about two trees: the config file may have settings for them. */
+  readonly pair?: (TreePair & { readonly cwd: string }) | undefined;
 }
 
 /** Environment variables of ours that are no flags. */
 const otherVariables: ReadonlySet<string> = new Set(['REPLICA_KEY', 'REPLICA_ENV_FILE']);
 
 export class Settings {
+  /** The folders of the config file. */
+  readonly folders: readonly ConfigFolder[];
   readonly #layers: readonly Layer[];
   readonly #flags: Flags;
   readonly #fileEnv: Readonly<Record<string, string | undefined>>;
@@ -49,6 +54,7 @@ export class Settings {
     this.#flags = options.flags;
     this.#env = options.env;
     this.#fileEnv = fileEnv;
+    const config = readConfig(options);
     const fileName = options.envFile ?? '';
     this.#layers = [
       { origin: variableOf, values: fromVariables(options.env, options.allFlags) },
@@ -56,8 +62,9 @@ export class Settings {
         origin: flag => `${variableOf(flag)} in ${fileName}`,
         values: fromVariables(fileEnv, options.allFlags),
       },
-      ...readConfig(options),
+      ...configLayers(config, options),
     ];
+    this.folders = config.folders;
   }
 
   /** Reads the env file and the config file. Throws ERR_USAGE for what cannot be understood. */
@@ -170,11 +177,6 @@ export function variableOf(flag: string): string {
   return `REPLICA_${flag.toUpperCase().replaceAll('-', '_')}`;
 }
 
-/** An ERR_USAGE that names where the value came from. */
-export function usage(origin: string, message: string): ReplicaError {
-  return new ReplicaError('ERR_USAGE', `${origin}: ${message}`);
-}
-
 function fromVariables(
   env: Readonly<Record<string, string | undefined>>,
   flags: Flags,
@@ -190,7 +192,7 @@ function fromVariables(
 
 function readEnvFile(options: SettingsOptions): Record<string, string | undefined> {
   const path = options.envFile ?? '';
-  const values = parseEnv(readText(path, '--env-file') ?? '');
+  const values = parseEnv(readText(path));
   const known = new Set([...options.allFlags].map(variableOf));
   for (const name of Object.keys(values)) {
     if (name.startsWith('REPLICA_') && !known.has(name) && !otherVariables.has(name)) {
@@ -200,57 +202,47 @@ function readEnvFile(options: SettingsOptions): Record<string, string | undefine
   return values;
 }
 
-/** The command's section first, then the top level. */
-function readConfig(options: SettingsOptions): Layer[] {
-  const path = options.configFile;
-  const text = readText(path, undefined);
-  if (text === undefined) return [];
-  let config: unknown;
-  try {
-    config = JSON.parse(text);
-  } catch (error) {
-    throw usage(path, `not valid JSON (${error instanceof Error ? error.message : 'unreadable'})`);
-  }
-  if (!isRecord(config)) throw usage(path, 'expected a JSON object');
-  const top = new Map<string, Raw>();
-  let section = new Map<string, Raw>();
-  for (const [key, value] of Object.entries(config)) {
-    if (options.sections.includes(key) && isRecord(value)) {
-      const values = new Map<string, Raw>();
-      for (const [flag, inner] of Object.entries(value)) {
-        values.set(flag, configValue(path, `${key}.${flag}`, flag, inner, options.allFlags));
-      }
-      if (key === options.command) section = values;
-    } else {
-      top.set(key, configValue(path, key, key, value, options.allFlags));
-    }
-  }
+/** The folder's own settings first, then the command's section, then the top level. */
+function configLayers(config: Config, options: SettingsOptions): Layer[] {
+  const { command, configFile, pair } = options;
+  const folder = pair && findFolder(config.folders, pair);
   return [
-    { origin: flag => `${options.command}.${flag} in ${path}`, values: section },
-    { origin: flag => `${flag} in ${path}`, values: top },
+    ...(folder
+      ? [
+          {
+            origin: (flag: string) => `${folder.place}.${flag} in ${configFile}`,
+            values: folder.values,
+          },
+        ]
+      : []),
+    {
+      origin: flag => `${command}.${flag} in ${configFile}`,
+      values: config.sections.get(command) ?? new Map(),
+    },
+    { origin: flag => `${flag} in ${configFile}`, values: config.top },
   ];
 }
 
-function configValue(path: string, place: string, flag: string, value: unknown, flags: Flags): Raw {
-  if (!flags.has(flag)) throw usage(path, `there is no setting '${place}'`);
-  if (typeof value === 'string' || typeof value === 'boolean' || typeof value === 'number') {
-    return value;
+function findFolder(
+  folders: readonly ConfigFolder[],
+  pair: TreePair & { readonly cwd: string },
+): ConfigFolder | undefined {
+  if (folders.length === 0) return undefined;
+  try {
+    const key = pairKey(pair, pair.cwd);
+    return folders.find(one => pairKey(one, '/') === key);
+  } catch (error) {
+    // A target that makes no sense is for the command to refuse.
+    if (error instanceof ReplicaError || systemCode(error) !== undefined) return undefined;
+    throw error;
   }
-  if (Array.isArray(value) && value.every(item => typeof item === 'string')) return value;
-  throw usage(path, `'${place}' must be a text, a number, true, false or a list of texts`);
 }
 
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-/** With an origin the file must exist. */
-function readText(path: string, origin: string | undefined): string | undefined {
+function readText(path: string): string {
   try {
     return readFileSync(path, 'utf8');
   } catch (error) {
-    const code = systemCode(error);
-    if (origin === undefined && (code === 'ENOENT' || code === 'ENOTDIR')) return undefined;
-    throw usage(origin ?? 'config file', `cannot read ${path} (${code ?? 'unknown error'})`);
+    const code = systemCode(error) ?? 'unknown error';
+    throw usage('--env-file', `cannot read ${path} (${code})`);
   }
 }

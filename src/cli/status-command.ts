@@ -18,7 +18,7 @@ export class StatusCommand extends OnePushCommand {
   static override paths = [['status']];
   static override usage = Command.Usage({
     description: 'Say whether running pushes are in sync, and what keeps them from it',
-    examples: [['Of all pushes of this user', 'replica status']],
+    examples: [['Of all pushes of this user', '$0 status']],
   });
   static override notes = [
     'Without <src>: all pushes that are running. Lag is the age of the oldest change that is not durable at the replica.',
@@ -45,7 +45,7 @@ export class ListCommand extends OnePushCommand {
   static override paths = [['list']];
   static override usage = Command.Usage({
     description: 'List the changes that a running push has found and not yet made durable',
-    examples: [['The oldest ten', 'replica list --limit 10']],
+    examples: [['The oldest ten', '$0 list --limit 10']],
   });
   static override notes = [
     "One line each, oldest first, as 'push --dry-run' prints them.",

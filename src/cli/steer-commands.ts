@@ -20,7 +20,7 @@ export class FlushCommand extends OnePushCommand {
   static override paths = [['flush']];
   static override usage = Command.Usage({
     description: 'Wait until everything at the source now is durable at the replica',
-    examples: [['Before a deploy', 'replica flush ./site --timeout 30s && ssh web ./deploy']],
+    examples: [['Before a deploy', '$0 flush ./site --timeout 30s && ssh web ./deploy']],
   });
   static override notes = [
     'The source is looked at at once and as a whole, so an edit made just before is included wherever it is. 23: some entries could not be read; 25: deletes are held.',
@@ -64,7 +64,7 @@ export class PauseCommand extends OnePushCommand {
   static override paths = [['pause']];
   static override usage = Command.Usage({
     description: "Let a running push rest until 'replica resume', or until it is started again",
-    examples: [['While the source is rebuilt', 'replica pause ./site']],
+    examples: [['While the source is rebuilt', '$0 pause ./site']],
   });
   static override notes = [
     'What it has begun to send is finished. The connection stays.',
@@ -83,7 +83,7 @@ export class ResumeCommand extends OnePushCommand {
   static override paths = [['resume']];
   static override usage = Command.Usage({
     description: 'Let a paused push go on',
-    examples: [['After the build', 'replica resume ./site']],
+    examples: [['After the build', '$0 resume ./site']],
   });
   static override notes = [choiceNote];
 
@@ -99,7 +99,7 @@ export class BwlimitCommand extends ControlCommand {
   static override paths = [['bwlimit']];
   static override usage = Command.Usage({
     description: 'Limit how fast a running push sends, from now on',
-    examples: [['Slower by day', "replica bwlimit '08:00,512 19:00,off' ./site"]],
+    examples: [['Slower by day', "$0 bwlimit '08:00,512 19:00,off' ./site"]],
   });
   static override notes = [
     "<rate> as for 'push --bwlimit', off for no limit; started again, the push takes what its own flag says.",
@@ -123,7 +123,7 @@ export class ApproveCommand extends OnePushCommand {
   static override paths = [['approve']];
   static override usage = Command.Usage({
     description: 'Carry out the deletes that a running push holds back',
-    examples: [['See them first', 'replica status; replica approve']],
+    examples: [['See them first', '$0 status; $0 approve']],
   });
   static override notes = [
     'What is deleted is kept in the replica for a while (--keep of the receiver). Where another directory is in place of the source, this says that it is the source now.',
@@ -142,7 +142,7 @@ export class RejectCommand extends OnePushCommand {
   static override paths = [['reject']];
   static override usage = Command.Usage({
     description: 'Leave at the replica what a running push would delete and holds back',
-    examples: [['After files were lost at the source', 'replica reject']],
+    examples: [['After files were lost at the source', '$0 reject']],
   });
   static override notes = [
     'It holds for as long as the push runs; started again, it asks again.',
@@ -161,7 +161,7 @@ export class ExplainCommand extends ControlCommand {
   static override paths = [['explain']];
   static override usage = Command.Usage({
     description: 'Say why a path of a source is, or is not, at its replica',
-    examples: [['Is it ignored?', 'replica explain ./site/build/app.js']],
+    examples: [['Is it ignored?', '$0 explain ./site/build/app.js']],
   });
   static override notes = [
     'Asks every running push that has the path in its source. It may be gone already.',

@@ -8,6 +8,7 @@ import { defaultMaxDelete } from '../snapshot/guard.ts';
 import { printable } from '../snapshot/name.ts';
 import { checkSource, realPathOf } from './checks.ts';
 import { closeInTime } from './close-in-time.ts';
+import type { TreePair } from './config-file.ts';
 import { formatBytes } from './counted.ts';
 import { processCpuMs } from './cpu-time.ts';
 import { ExitCode } from './exit-code.ts';
@@ -42,6 +43,10 @@ export class VerifyCommand extends ReplicaCommand {
   static override paths = [['verify']];
   static override usage = Command.Usage({
     description: 'Compare <src> with its replica at <target> by content',
+    examples: [
+      ['Is the copy good, to the last byte', '$0 verify ~/project backup.example.org'],
+      ['Put right what is not', '$0 verify --repair ~/project backup.example.org'],
+    ],
   });
   static override notes = [
     'Both sides read every file. A line for each path that differs, then a summary; 0 when equal, 23 when not. Nothing is changed without --repair, not even times, and a push that is running goes on.',
@@ -84,6 +89,10 @@ export class VerifyCommand extends ReplicaCommand {
 
   protected override logFileFlag(): string | undefined {
     return this.logFile;
+  }
+
+  protected override pair(): TreePair {
+    return this;
   }
 
   protected override async perform(surroundings: Surroundings): Promise<ExitCode> {

@@ -24,6 +24,7 @@ import { type Applied, Applier } from './apply.ts';
 import { type BlockHint, BlockSource } from './block-source.ts';
 import type { Exclusive } from './exclusive.ts';
 import { sessionError } from './failure.ts';
+import type { Totals } from './figures.ts';
 import type { Flush } from './flush.ts';
 import type { Folders } from './folders.ts';
 import { forgetOrphans } from './orphans.ts';
@@ -51,6 +52,7 @@ export interface CommitOptions {
   readonly log: Log;
   readonly specialBits: boolean;
   readonly nowMs: () => number;
+  readonly totals: Totals;
   readonly onStep?: ((label: string) => void) | undefined;
 }
 
@@ -145,6 +147,7 @@ export class Committer {
   async #commit(group: readonly StagedCommit[]): Promise<void> {
     const { store, flush, onStep } = this.#options;
     const changes = new Changes(store);
+    const begunMs = performance.now();
     try {
       onStep?.('flush');
       await flush.staged(
@@ -161,6 +164,7 @@ export class Committer {
       onStep?.('records');
       await changes.writeRecords();
       onStep?.('written');
+      this.#count(applied, group, performance.now() - begunMs);
       group.forEach((one, i) => {
         one.onSettled(applied[i]);
       });
@@ -171,6 +175,15 @@ export class Committer {
     }
     await changes.writeIndex();
     await forgetOrphans(store);
+  }
+
+  #count(applied: readonly Applied[], group: readonly StagedCommit[], ms: number): void {
+    const { totals } = this.#options;
+    totals.groups++;
+    totals.ms += ms;
+    totals.commits += group.length;
+    for (const { steps } of group) totals.operations += steps.length;
+    for (const { rejections } of applied) totals.operations -= rejections.length;
   }
 
   /** Between commits records and tree agree: what leads nowhere now is no race. */

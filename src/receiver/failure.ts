@@ -26,3 +26,11 @@ export function failureOf(error: unknown): Omit<Failure, 'type'> | undefined {
       return { code: 'io', message };
   }
 }
+
+export function fenced(): ReplicaError {
+  return new ReplicaError('ERR_FENCED', 'a newer sender of the same source took over');
+}
+
+export function foreign(owner: string, label: string): ReplicaError {
+  return new ReplicaError('ERR_FOREIGN', `this replica belongs to ${owner} ${label}`);
+}

@@ -18,7 +18,8 @@ import {
 import { Caretaker, type CaretakerPauses, caretakerPauses } from './caretaker.ts';
 import { Committer } from './commit.ts';
 import { Exclusive } from './exclusive.ts';
-import { failureOf, sessionError } from './failure.ts';
+import { failureOf, fenced, foreign, sessionError } from './failure.ts';
+import { failureText, noTotals, type ReceiverFigures } from './figures.ts';
 import { Flush } from './flush.ts';
 import { Folders, privateName } from './folders.ts';
 import { Lock } from './lock.ts';
@@ -81,6 +82,7 @@ export class Receiver {
   readonly #instanceId = randomBytes(16);
   readonly #connections = new Set<Connection>();
   readonly #nowMs: () => number;
+  readonly #totals = noTotals();
   #committer: Committer;
   #caretaker: Caretaker | undefined;
   #live: Live | undefined;
@@ -148,6 +150,19 @@ export class Receiver {
   /** Complete looks at the tree so far. */
   get sweepCount(): number {
     return this.#caretaker?.sweepCount ?? 0;
+  }
+
+  get figures(): ReceiverFigures {
+    const { watermark, entryCount } = this.#parts.store.head;
+    return {
+      ...this.#totals,
+      watermark: Number(watermark),
+      entries: entryCount,
+      drift: this.driftCount,
+      sweeps: this.sweepCount,
+      hasSender: this.#live?.session !== undefined,
+      failure: failureText(this.#committer.failure),
+    };
   }
 
   /**
@@ -348,6 +363,7 @@ export class Receiver {
       log: this.#options.log,
       specialBits: this.#options.specialBits,
       nowMs: this.#nowMs,
+      totals: this.#totals,
       onStep: this.#options.onStep,
     });
   }
@@ -391,18 +407,11 @@ export class Receiver {
     const { peer } = connection;
     if (error instanceof ReplicaError) {
       const isLoud = error.code !== 'ERR_SOCKET';
+      if (isLoud) this.#totals.failedSessions++;
       if (isLoud) log.warn({ peer, code: error.code }, error.message);
       else log.info({ peer }, error.message);
       return;
     }
     log.error({ peer, err: error }, 'internal error');
   }
-}
-
-function fenced(): ReplicaError {
-  return new ReplicaError('ERR_FENCED', 'a newer sender of the same source took over');
-}
-
-function foreign(owner: string, label: string): ReplicaError {
-  return new ReplicaError('ERR_FOREIGN', `this replica belongs to ${owner} ${label}`);
 }

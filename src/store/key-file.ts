@@ -3,22 +3,9 @@
 // A key file that others could read or have written is refused: its keys are no secret any more.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  fsyncSync,
-  linkSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  type Stats,
-  writeFileSync,
-} from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { closeSync, constants, fstatSync, openSync, readFileSync, type Stats } from 'node:fs';
 import { ReplicaError, systemCode } from '../errors.ts';
+import { writePrivateFile } from './private-file.ts';
 
 export interface Key {
   /** 16 random bytes in base64url (22 characters); names the key, is not secret. */
@@ -123,66 +110,19 @@ function parseKeys(text: string, path: string): readonly Key[] {
 }
 
 /**
- * Writes the file with mode 0600 and missing folders with 0700: there is the old file or the new
- * one, durably, never a part. With `isNew`, returns false and leaves a file alone that is already
- * there. Throws ERR_IO.
+ * Writes the file as writePrivateFile does. With `isNew`, returns false and leaves a file alone that
+ * is already there. Throws ERR_IO.
  */
 export function writeKeyFile(
   path: string,
   keys: readonly Key[],
   options: { readonly isNew?: boolean } = {},
 ): boolean {
-  const folder = dirname(path);
-  const temporary = join(folder, `.${basename(path)}.${randomBytes(8).toString('hex')}.tmp`);
-  try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
-    writeDurably(temporary, header + keys.map(formatLine).join(''));
-    if (options.isNew) linkSync(temporary, path);
-    else renameSync(temporary, path);
-    syncFolder(folder);
-    return true;
-  } catch (error) {
-    const code = systemCode(error);
-    if (code === undefined) throw error;
-    if (options.isNew && code === 'EEXIST') return false;
-    throw new ReplicaError('ERR_IO', `cannot write the key file ${path} (${code})`, {
-      cause: error,
-    });
-  } finally {
-    removeIfThere(temporary);
-  }
-}
-
-function removeIfThere(path: string): void {
-  try {
-    rmSync(path, { force: true });
-  } catch (error) {
-    // Where its folder is none, there is no file either; what went wrong is told already.
-    if (systemCode(error) === undefined) throw error;
-  }
+  const text = header + keys.map(formatLine).join('');
+  return writePrivateFile(path, text, { ...options, what: 'the key file' });
 }
 
 function formatLine(key: Key): string {
   const label = (key.label ?? '').replace(/[\p{Cc}\p{Cf}\s]+/gu, ' ').trim();
   return `${[formatPairing(key), key.created ?? '-', label].join(' ').trim()}\n`;
-}
-
-function writeDurably(path: string, text: string): void {
-  const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = constants;
-  const fd = openSync(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
-  try {
-    writeFileSync(fd, text);
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-}
-
-function syncFolder(path: string): void {
-  const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
 }

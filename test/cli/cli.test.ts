@@ -30,6 +30,22 @@ t.test('--help is complete, short and on stdout', async t => {
   t.notMatch(revoke.stdout, /replica key new/);
 });
 
+t.test('each command has an example in its help, and no flag without a word', async t => {
+  const home = t.testdir();
+  const { stdout } = await runInProcess(['--help'], { home });
+  const commands = [...stdout.matchAll(/^ {2}replica ((?:[a-z]+ ?)+)/gm)].map(one => one[1] ?? '');
+  t.ok(commands.length >= 8);
+  for (const command of commands) {
+    const argv = [...command.trim().split(' '), '--help'];
+    const help = (await runInProcess(argv, { home })).stdout;
+    t.match(help, /^Examples:\n {2}\S.*:\n {6}.*\breplica [a-z]/m, command);
+    const longest = Math.max(...help.split('\n').map(line => line.length));
+    t.ok(longest <= 80, `${command}: ${longest} columns`);
+    t.notMatch(help, /^ {2}--?[a-z-]+(?: [A-Z]+)?\s*$/m, 'each flag is explained');
+    t.notMatch(help, /#0|VALUE/, 'each value has a name');
+  }
+});
+
 t.test('--version prints the version', async t => {
   const { code, stdout } = await runInProcess(['--version'], { home: t.testdir() });
   t.equal(code, 0);

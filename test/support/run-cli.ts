@@ -22,6 +22,9 @@ export interface InProcessOptions {
   readonly signal?: AbortSignal;
   readonly programs?: Programs;
   readonly isTerminal?: boolean;
+  /** To read along while the command runs. */
+  readonly stdout?: TextSink;
+  readonly stderr?: TextSink;
 }
 
 export class TextSink extends Writable {
@@ -38,8 +41,7 @@ export async function runInProcess(
   argv: readonly string[],
   options: InProcessOptions,
 ): Promise<CliResult> {
-  const stdout = new TextSink();
-  const stderr = new TextSink();
+  const { stdout = new TextSink(), stderr = new TextSink() } = options;
   if (options.isTerminal) stderr.isTTY = true;
   const context: CliContext = {
     stdin: toStream(options.stdin),
