@@ -1,6 +1,9 @@
 // Runs the suite, or the files given, each as a process of its own, and ends with one plain line.
 //
-//   node dist/test/run.js [--jobs 2] [FILE...]
+//   node dist/test/run.js [--jobs 2] [--share] [FILE...]
+//
+// With --share, of the files that come out the same whoever runs them, root takes every other one
+// and anybody else the rest.
 //
 // Not with the `tap` command: it loads hooks into every process and thread of a test, which take
 // half of all the time there is and are not what users run.
@@ -9,15 +12,30 @@ import { join, relative } from 'node:path';
 import { execPath } from 'node:process';
 import { parseArgs } from 'node:util';
 import t from 'tap';
+import { ownShare } from './support/seeds.ts';
 
 /** Whole processes, killed and cut off: each file alone, so that only its own load is there. */
 const alone = 'promises/';
+/** Nothing in them depends on what their user may do. */
+const sameForAll =
+  /\/(?:blocks|net|snapshot|wire)\/|\/cli\/(?:bad-input|control-commands|end-to-end|folders|verify-command)\./;
 const timeout = 240_000;
 
 const { values, positionals } = parseArgs({
-  options: { jobs: { type: 'string', default: '2' } },
+  options: {
+    jobs: { type: 'string', default: '2' },
+    share: { type: 'boolean', default: false },
+  },
   allowPositionals: true,
 });
+
+/** What is left for the other run is not counted. */
+function ownFiles(): string[] {
+  const files = allFiles();
+  if (!values.share) return files;
+  const own = new Set(ownShare(files.filter(file => sameForAll.test(file))));
+  return files.filter(file => own.has(file) || !sameForAll.test(file));
+}
 
 function allFiles(): string[] {
   const folder = import.meta.dirname;
@@ -41,7 +59,7 @@ process.on('exit', () => {
   console.log(`${pass} passed, ${failed} failed, ${skip + todo} skipped`);
 });
 
-const files = positionals.length > 0 ? positionals : allFiles();
+const files = positionals.length > 0 ? positionals : ownFiles();
 t.jobs = Number(values.jobs);
 t.setTimeout(0); // Each file has one of its own.
 const isBuffered = t.jobs > 1;

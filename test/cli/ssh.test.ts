@@ -10,6 +10,7 @@ import { makeDiskFolder, makeFolder } from '../support/folders.ts';
 import { untilEqual } from '../support/live-pair.ts';
 import { Home } from '../support/programs.ts';
 import { mainFile } from '../support/run-cli.ts';
+import { ownShare } from '../support/seeds.ts';
 import { noSshd, Sshd } from '../support/sshd.ts';
 import { compareTrees } from '../support/tree.ts';
 
@@ -138,7 +139,7 @@ t.test('each way in which ssh fails has one line and a code', async t => {
     ['exec yes', 12, /no receiver answers, but something that prints 'y/],
     ['exec sleep 60', 30, /no answer from ssh:\/\/h\/.* within 0\.3 s/],
   ];
-  for (const [script, code, line] of rows) {
+  for (const [script, code, line] of ownShare(rows)) {
     const timeout = ['--timeout', '300'];
     const push = await home.pushOnce(source, `ssh://h${target}`, [...flags(script), ...timeout]);
     t.equal(push.code, code, `${script}\n${push.lines.join('\n')}`);

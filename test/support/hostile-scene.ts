@@ -82,6 +82,8 @@ export class HostileScene {
     const faults: string[] = [];
     if (receive?.exited) faults.push(`the receiver ended: ${receive.lines.slice(-5).join('\n')}`);
     if (outcome.rejected.length > 0) faults.push('a good save was rejected');
+    // Whoever has the key may have left a mode that shuts everybody but root out.
+    if (!canEnter(target)) fs.chmodSync(target, 0o755);
     if (fs.readFileSync(join(target, 'good'), 'utf8') !== content) faults.push('it is not there');
     if (this.#bystander?.isOver) faults.push('another connection ended');
     return faults;
@@ -136,3 +138,12 @@ export function hostileHello(role: 'sender' | 'verifier'): Hello {
 
 const sourceId = Buffer.alloc(16, 1);
 const instanceId = Buffer.alloc(16, 2);
+
+function canEnter(folder: string): boolean {
+  try {
+    fs.accessSync(folder, fs.constants.R_OK | fs.constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -9,7 +9,9 @@ const program = '/usr/sbin/sshd';
 
 /** Why no sshd can run here, or undefined. */
 export function noSshd(): string | false {
-  return fs.existsSync(program) ? false : 'there is no sshd (openssh-server)';
+  if (!fs.existsSync(program)) return 'there is no sshd (openssh-server)';
+  const { shell, username } = userInfo();
+  return /\/(?:nologin|false)$/.test(shell ?? '') && `${username} may not log in`;
 }
 
 export class Sshd {
