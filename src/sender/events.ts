@@ -40,6 +40,16 @@ export interface SenderOutcome {
   readonly error: ReplicaError | undefined;
 }
 
+/** Of a sender that has nothing to tell yet. */
+export const noOutcome: SenderOutcome = {
+  inSync: false,
+  problems: 0,
+  vanished: 0,
+  held: 0,
+  interrupted: false,
+  error: undefined,
+};
+
 /** Values put in by several tasks, taken out by one. Unread values are few: commits and problems. */
 export class Mailbox<T> {
   #values: T[] = [];

@@ -14,7 +14,7 @@ import { MessageType } from '../wire/messages.ts';
 import { Agreement, failureOf, greet, type Messages } from './agree.ts';
 import { WorkerCalls } from './calls.ts';
 import type { Verdict } from './deletes.ts';
-import { Mailbox, type SenderEvent, type SenderOutcome } from './events.ts';
+import { Mailbox, noOutcome, type SenderEvent } from './events.ts';
 import type { Explanation } from './explain.ts';
 import { itemize } from './itemize.ts';
 import type { ReadMethods } from './read-worker.ts';
@@ -88,14 +88,7 @@ export class Sender {
   #transfer: Transfer | undefined;
   /** Something became durable since the last reconnect. */
   #hasProgress = false;
-  #outcome: SenderOutcome = {
-    inSync: false,
-    problems: 0,
-    vanished: 0,
-    held: 0,
-    interrupted: false,
-    error: undefined,
-  };
+  #outcome = noOutcome;
 
   private constructor(
     options: SenderOptions,

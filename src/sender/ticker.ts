@@ -6,7 +6,7 @@ import { queuedChangesMax } from '../limits.ts';
 import type { WorkerCalls } from './calls.ts';
 import type { SweepSummary } from './change.ts';
 import { CpuBudget } from './cpu-budget.ts';
-import type { Mailbox, SenderEvent, SenderOutcome } from './events.ts';
+import { type Mailbox, noOutcome, type SenderEvent, type SenderOutcome } from './events.ts';
 import { itemize } from './itemize.ts';
 import { unpackChanges } from './packed.ts';
 import type { ScanMethods } from './scan-worker.ts';
@@ -197,12 +197,3 @@ export class Ticker {
     }
   }
 }
-
-const noOutcome: SenderOutcome = {
-  inSync: false,
-  problems: 0,
-  vanished: 0,
-  held: 0,
-  interrupted: false,
-  error: undefined,
-};
