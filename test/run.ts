@@ -17,8 +17,13 @@ import { ownShare } from './support/seeds.ts';
 /** Whole processes, killed and cut off: each file alone, so that only its own load is there. */
 const alone = 'promises/';
 /** Nothing in them depends on what their user may do. */
-const sameForAll =
-  /\/(?:blocks|net|snapshot|wire)\/|\/cli\/(?:bad-input|control-commands|end-to-end|folders|verify-command)\./;
+const sameForAll = new RegExp(
+  [
+    '/(?:blocks|net|snapshot|wire)/',
+    String.raw`/cli/(?:bad-input|control-commands|end-to-end|folders|verify-command)\.`,
+    String.raw`/promises/(?:drift|fencing|ignore|renames)\.`,
+  ].join('|'),
+);
 const timeout = 240_000;
 
 const { values, positionals } = parseArgs({
