@@ -48,6 +48,8 @@ export class Deletes {
   #held: SweepSummary['held'];
   /** Something was found gone, or found again, since the last verdict. */
   #isMoved = false;
+  /** Names whose delete is not judged any more, and the nodes they had, until it is handed out. */
+  readonly #approved = new Map<string, NodeId>();
   /** Names whose delete was rejected, and the nodes they had; until the process ends. */
   readonly #rejected = new Map<string, NodeId>();
 
@@ -70,15 +72,15 @@ export class Deletes {
   }
 
   /**
-   * Held deletes are handed out by the next look ('approve'), or those names stay at the replica
-   * ('reject'). Returns how many deletes were held.
+   * Deletes that are held now, and no others, are handed out by the next looks ('approve'), or those
+   * names stay at the replica ('reject'). Returns how many deletes were held.
    */
   decide(verdict: Verdict): number {
     const count = this.#held?.count ?? 0;
     if (count === 0) return 0;
     this.#isMoved = true;
     if (verdict === 'approve') {
-      this.#state.accepted = true;
+      this.#approve([...this.#gone.values()].flat());
       return count;
     }
     for (const { folder, known } of [...this.#gone.values()].flat()) {
@@ -91,6 +93,17 @@ export class Deletes {
     this.#gone.clear();
     this.#held = undefined;
     return count;
+  }
+
+  #approve(gone: readonly Gone[]): void {
+    for (const { folder, known } of gone) {
+      this.#approved.set(placeKey(folder.id, known.name), known.entry.id);
+    }
+  }
+
+  #isApproved({ folder, known }: Gone): boolean {
+    if (this.#approved.size === 0) return false;
+    return this.#approved.get(placeKey(folder.id, known.name)) === known.entry.id;
   }
 
   isRejected(folder: NodeId, { name, entry }: Known): boolean {
@@ -140,6 +153,8 @@ export class Deletes {
   release(rootEmptied: boolean, looked: Looked): void {
     if (this.#gone.size === 0) {
       this.#held = undefined;
+      this.#approved.clear();
+      if (looked === 'whole') this.#state.accepted = false;
       return;
     }
     // Walking thousands of held deletes at each tick would find the same again.
@@ -149,23 +164,31 @@ export class Deletes {
     this.#isMoved = false;
     const inside = new Set(gone.map(one => one.known.entry.id));
     for (const id of this.#countsBelow.keys()) if (!inside.has(id)) this.#countsBelow.delete(id);
+    // What was accepted is what is gone now, however many looks handing it out takes.
+    if (this.#state.accepted) this.#approve(gone);
+    if (looked === 'whole') this.#state.accepted = false;
+    const judged = gone.filter(one => !this.#isApproved(one));
     let deleteCount = 0;
-    for (const { known } of gone) deleteCount += 1 + this.#countBelow(known);
+    for (const { known } of judged) deleteCount += 1 + this.#countBelow(known);
     const verdict = judge({
       deleteCount,
       entryCount: this.#state.confirmed.entryCount,
       rootEmptied,
       maxDelete: this.#state.options.maxDelete,
-      accepted: this.#state.accepted,
     });
     const isHeld = verdict.kind === 'hold';
     this.#held = isHeld ? { count: deleteCount, reason: verdict.reason } : undefined;
-    const isAllowed = !isHeld && (gone.length === 0 || this.#root.isStill());
-    const rest = gone.filter(one => !isAllowed || !this.#handOut(one, looked));
+    const isStill = gone.length === 0 || this.#root.isStill();
+    const rest = gone.filter(one => {
+      const isAllowed = isStill && (!isHeld || this.#isApproved(one));
+      return !isAllowed || !this.#handOut(one, looked);
+    });
+    const stillApproved = rest.filter(one => this.#isApproved(one));
+    this.#approved.clear();
+    this.#approve(stillApproved);
     for (const one of rest) {
       this.#gone.set(one.folder.id, [...(this.#gone.get(one.folder.id) ?? []), one]);
     }
-    if (isAllowed && gone.length > rest.length) this.#state.accepted = false;
   }
 
   #handOut(one: Gone, looked: Looked): boolean {

@@ -18,7 +18,7 @@ export interface ScanState {
   readonly confirmed: ConfirmedLayer;
   readonly observed: Observed;
   readonly findings: Findings;
-  /** --accept-deletes, not yet used up. */
+  /** --accept-deletes, or a new source approved: until the next sweep of everything. */
   accepted: boolean;
 }
 

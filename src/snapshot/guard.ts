@@ -11,15 +11,13 @@ export const defaultMaxDelete: MaxDelete = { kind: 'percent', value: 50 };
 export const percentEntriesMin = 1000;
 
 export interface SweepFindings {
-  /** Entries that would go, those inside directories that go included, renames taken out. */
+  /** Entries that would go, those inside directories that go included; renames and what was accepted are taken out. */
   readonly deleteCount: number;
   /** Entries in the confirmed layer before. */
   readonly entryCount: number;
   /** The source's root has no entry at all now, and had some. */
   readonly rootEmptied: boolean;
   readonly maxDelete: MaxDelete;
-  /** --accept-deletes, not yet used up. */
-  readonly accepted: boolean;
 }
 
 export type Verdict =
@@ -28,7 +26,7 @@ export type Verdict =
 
 export function judge(findings: SweepFindings): Verdict {
   const { deleteCount, entryCount, maxDelete } = findings;
-  if (deleteCount === 0 || findings.accepted) return { kind: 'allow' };
+  if (deleteCount === 0) return { kind: 'allow' };
   if (findings.rootEmptied) {
     return hold(`the source is empty and had ${entryCount} entries`);
   }

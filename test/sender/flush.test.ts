@@ -4,13 +4,16 @@ import { join } from 'node:path';
 import t from 'tap';
 import { memoryPair } from '../../src/net/memory-pair.ts';
 import type { Receiver } from '../../src/receiver/receiver.ts';
+import type { Change } from '../../src/sender/change.ts';
 import type { SenderEvent } from '../../src/sender/events.ts';
+import { Scanner } from '../../src/sender/scanner.ts';
 import { Sender, type SenderOptions } from '../../src/sender/sender.ts';
+import { DirectSource } from '../../src/tree/source.ts';
 import { makeDiskFolder } from '../support/folders.ts';
 import { senderOptions } from '../support/push-once.ts';
 import { pick, seededRandom } from '../support/random.ts';
 import { openReceiver } from '../support/receivers.ts';
-import { openScanner, sweep } from '../support/scanning.ts';
+import { defaultScan, openScanner, receiverState, sweep } from '../support/scanning.ts';
 
 type Test = Parameters<Parameters<typeof t.test>[0]>[0];
 
@@ -312,3 +315,73 @@ t.test('each path is explained', async t => {
   fs.appendFileSync(join(source, 'docs/plan.txt'), '!');
   t.match(await sender.explain('docs/plan.txt'), { state: 'not seen yet', detail: /changed/ });
 });
+
+t.test('approved is what was held then, not what is gone later', async t => {
+  const { sender, source, target } = await start(
+    t,
+    { a: '1', b: '2', c: '3', d: '4', e: '5' },
+    few,
+  );
+  await sender.flush();
+  for (const name of ['a', 'b', 'c']) fs.rmSync(join(source, name));
+  t.match(await sender.flush(), { held: 3 });
+  // They come back before the next look: the approval is used up by nothing.
+  for (const name of ['a', 'b', 'c']) write(source, name, 'back');
+  t.equal(await sender.decide('approve'), 3);
+  t.match(await sender.flush(), { held: 0 });
+  for (const name of ['b', 'c', 'd', 'e']) fs.rmSync(join(source, name));
+  t.match(await sender.flush(), { held: 4 }, 'another accident is held');
+  t.same(fs.readdirSync(target).sort(), ['.replica', 'a', 'b', 'c', 'd', 'e']);
+});
+
+t.test('--accept-deletes accepts what is gone at the start, not an accident later', async t => {
+  const files = { a: '1', b: '2', c: '3', d: '4' };
+  const { sender, source } = await start(t, files, { ...few, acceptDeletes: true });
+  await sender.flush();
+  for (const name of ['a', 'b', 'c']) fs.rmSync(join(source, name));
+  t.match(await sender.flush(), { held: 3 });
+});
+
+t.test('--accept-deletes accepts all that is gone in the first sweep, and only that', async t => {
+  const { root, scanner, store } = openScanner(t, 'accept', few);
+  fs.mkdirSync(root);
+  for (const name of ['a', 'b', 'c', 'd', 'e', 'f']) fs.writeFileSync(join(root, name), name);
+  settle(scanner, sweep(scanner).changes);
+  for (const name of ['a', 'b', 'c']) fs.rmSync(join(root, name));
+  t.match(sweep(scanner).summary.held, { count: 3 });
+  // The same state, by a process that was told to accept.
+  const source = new DirectSource(root);
+  const options = { ...defaultScan, ...few, root, acceptDeletes: true };
+  const accepting = new Scanner(store, source, options);
+  accepting.confirmed.connect(receiverState);
+  const { changes, summary } = sweep(accepting);
+  t.equal(summary.held, undefined);
+  t.equal(changes.filter(change => change.kind === 'remove').length, 3);
+  settle(accepting, changes);
+  for (const name of ['d', 'e', 'f']) fs.rmSync(join(root, name));
+  fs.writeFileSync(join(root, 'g'), 'g');
+  t.match(sweep(accepting).summary.held, { count: 3 });
+});
+
+t.test('an approval holds until all of it is handed out', async t => {
+  const { root, scanner } = openScanner(t, 'room', few);
+  fs.mkdirSync(root);
+  for (const name of ['a', 'b', 'c', 'd', 'e', 'f']) fs.writeFileSync(join(root, name), name);
+  settle(scanner, sweep(scanner).changes);
+  for (const name of ['a', 'b', 'c', 'd', 'e']) fs.rmSync(join(root, name));
+  t.match(sweep(scanner).summary.held, { count: 5 });
+  t.equal(scanner.decide('approve'), 5);
+  const removed: string[] = [];
+  for (let i = 0; i < 3; i++) {
+    const { changes, summary } = sweep(scanner, { room: 2 });
+    t.equal(summary.held, undefined, `sweep ${i}`);
+    for (const change of changes) if (change.kind === 'remove') removed.push(change.path);
+    settle(scanner, changes);
+  }
+  t.same(removed.sort(), ['a', 'b', 'c', 'd', 'e']);
+});
+
+/** Everything handed out became durable. */
+function settle(scanner: Scanner, changes: readonly Change[]): void {
+  scanner.observed.confirm(changes.map(({ token }) => ({ token, version: 1 })));
+}

@@ -11,7 +11,6 @@ const quiet: SweepFindings = {
   entryCount: 2000,
   rootEmptied: false,
   maxDelete: defaultMaxDelete,
-  accepted: false,
 };
 
 const rows: [string, Partial<SweepFindings>, 'allow' | 'hold'][] = [
@@ -21,8 +20,6 @@ const rows: [string, Partial<SweepFindings>, 'allow' | 'hold'][] = [
   ['all of a small tree', { deleteCount: 1000, entryCount: 1000 }, 'allow'],
   ['an emptied root, however small', { rootEmptied: true, entryCount: 1 }, 'hold'],
   ['an emptied root without deletes', { rootEmptied: true, deleteCount: 0 }, 'allow'],
-  ['accepted', { deleteCount: 2000, accepted: true }, 'allow'],
-  ['an accepted emptied root', { rootEmptied: true, accepted: true }, 'allow'],
   ['at the count', { maxDelete: { kind: 'count', value: 5 }, deleteCount: 5 }, 'allow'],
   ['above the count', { maxDelete: { kind: 'count', value: 5 }, deleteCount: 6 }, 'hold'],
   [

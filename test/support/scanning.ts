@@ -28,7 +28,7 @@ export function openScanner(
   t.teardown(() => store.close());
   const path = Buffer.from(root).toString('latin1');
   const scanner = new Scanner(store, new DirectSource(path), {
-    ...defaults,
+    ...defaultScan,
     root: path,
     ...changes,
   });
@@ -44,7 +44,7 @@ export interface Opened {
   scanner: Scanner;
 }
 
-const defaults: Omit<ScanOptions, 'root'> = {
+export const defaultScan: Omit<ScanOptions, 'root'> = {
   exclude: [],
   delete: true,
   deleteExcluded: false,
