@@ -157,10 +157,16 @@ export class StatusBoard {
     };
   }
 
-  #isInSync({ isSynced, outstanding, oldestMs }: LiveFigures): boolean {
+  /** A paused sender does not look, and so does not know. */
+  #isInSync({ isPaused, isSynced, outstanding, oldestMs }: LiveFigures): boolean {
     const isConnected = this.#link.state === 'connected';
     return (
-      isConnected && this.#source === '' && isSynced && outstanding === 0 && oldestMs === undefined
+      !isPaused &&
+      isConnected &&
+      this.#source === '' &&
+      isSynced &&
+      outstanding === 0 &&
+      oldestMs === undefined
     );
   }
 

@@ -86,7 +86,7 @@ export class Ticker {
 
   /**
    * Sweeps until everything that was at the source when these were asked for is durable. What cannot
-   * be read is counted, not waited for. A session that breaks meanwhile leaves them to the next one.
+   * be read is counted, not waited for; what is written to all the time is. A session that breaks meanwhile leaves them to the next one.
    */
   async #flush(flushes: readonly Flush[]): Promise<void> {
     const { scanner } = this.#parts;
@@ -95,7 +95,8 @@ export class Ticker {
     // What is under way now says nothing about what is at the source now.
     await this.#orStopped(transfer.idle());
     await scanner.call('doubtRecent', undefined);
-    for (let pauseMs = flushPauseMs.min; !signal.aborted; pauseMs *= 2) {
+    const isWaitedFor = (): boolean => flushes.some(flush => !flush.isOver);
+    for (let pauseMs = flushPauseMs.min; isWaitedFor() && !signal.aborted; pauseMs *= 2) {
       const { retryCount: retriesBefore, unreadableCount: unreadableBefore } = transfer;
       await scanner.call('liftPauses', undefined);
       const summary = await this.#tick(Number.POSITIVE_INFINITY);
