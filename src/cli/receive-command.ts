@@ -94,7 +94,11 @@ export class ReceiveCommand extends ReplicaCommand {
     });
     try {
       const metrics = new ReceiveMetrics({ destination: root, figures: () => receiver.figures });
-      await using _server = await openMetrics(settings, this.metrics, { metrics, log });
+      // The config's address is that of a receiver that listens; there may be several of these.
+      const isMeasured = !stdio || this.metrics !== undefined;
+      await using _server = isMeasured
+        ? await openMetrics(settings, this.metrics, { metrics, log })
+        : undefined;
       if (stdio) {
         await this.#serveStdio({ receiver, log, metrics });
         return ExitCode.Done;

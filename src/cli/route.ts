@@ -133,13 +133,23 @@ async function sshRoute(target: SshTarget, options: RouteOptions): Promise<Route
   });
   const timeoutMs = settings.duration('timeout', flags.timeout, timeoutBounds);
   const peer = sshName(target);
+  let wasReached = false;
   return {
     name: peer,
-    connect: signal =>
-      programs.dialSsh({
-        ...{ command, peer, log, signal, compression, throttle },
-        timeoutMs: Math.min(timeoutMs, connectMsMax),
-      }),
+    connect: async signal => {
+      try {
+        const connection = await programs.dialSsh({
+          ...{ command, peer, log, signal, compression, throttle },
+          timeoutMs: Math.min(timeoutMs, connectMsMax),
+        });
+        wasReached = true;
+        return connection;
+      } catch (error) {
+        // What worked before works again: the machine there is being repaired or upgraded.
+        if (!wasReached || !(error instanceof ReplicaError)) throw error;
+        throw new ReplicaError('ERR_SOCKET', error.message, { cause: error });
+      }
+    },
     close: async () => {},
   };
 }

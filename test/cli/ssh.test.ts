@@ -1,7 +1,9 @@
 // Targets at the other end of ssh: with a program in ssh's place that runs the command here, and
 // through a real sshd.
 import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
+import net, { type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
@@ -79,7 +81,9 @@ const runIt = 'while [ "$1" != -- ]; do shift; done\nshift 2\nexec sh -c "$*"';
 t.test('push to ssh:// replicates, goes on after a cut, and verify compares', async t => {
   const { folder, home, source, target, flags } = stage(t);
   const pids = join(folder, 'pids');
-  const flagged = flags(`echo $$ >> '${pids}'\n${runIt}`);
+  // What worked once and fails as if it were being upgraded, works again.
+  const upgraded = `[ $(wc -l < '${pids}') = 2 ] && { echo 'sh: replica: not found' >&2; exit 127; }`;
+  const flagged = flags(`echo $$ >> '${pids}'\n${upgraded}\n${runIt}`);
   const url = `ssh://somewhere${target}`;
   const push = home.push(source, url, [...flagged, '--interval', '50']);
   t.teardown(() => push.stop('SIGKILL'));
@@ -87,7 +91,7 @@ t.test('push to ssh:// replicates, goes on after a cut, and verify compares', as
   t.same(compareTrees(source, target), []);
   const [pid] = fs.readFileSync(pids, 'utf8').split('\n');
   process.kill(Number(pid), 'SIGKILL');
-  await push.line(/trying again/);
+  await push.line(/is replica installed there\?.*trying again/);
   fs.writeFileSync(join(source, 'c'), 'three');
   await untilEqual(source, target, 20_000, () => push.lines);
   t.same(await push.stop(), { code: 0, signal: null });
@@ -103,6 +107,20 @@ t.test('what a login shell prints is skipped, and named', async t => {
   t.equal(push.code, 0, push.lines.join('\n'));
   t.match(push.lines.join('\n'), /the login shell prints 'Welcome to the machine/);
   t.same(compareTrees(source, target), []);
+});
+
+t.test("a listening receiver's metrics are not those of one that ssh started", async t => {
+  const { home, source, target, flags } = stage(t);
+  const server = net.createServer().listen(0, '127.0.0.1');
+  t.teardown(() => server.close());
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo; // It listens on a port.
+  const config = join(home.folder, 'config/replica');
+  fs.mkdirSync(config, { recursive: true });
+  const settings = { receive: { metrics: `127.0.0.1:${port}` } };
+  fs.writeFileSync(join(config, 'config.json'), JSON.stringify(settings));
+  const push = await home.pushOnce(source, `ssh://somewhere${target}`, flags());
+  t.equal(push.code, 0, push.lines.join('\n'));
 });
 
 t.test('flags of the destination reach the receiver', async t => {
