@@ -133,5 +133,7 @@ export const verifiersMax = 2;
 export const controlClientsMax = 64;
 export const controlRequestSizeMax = 64 * 1024;
 export const controlRequestMs = 10_000;
+/** A push that says nothing for this long hangs, or was stopped; a flush may take as long as it likes. */
+export const controlAnswerMs = 10_000;
 /** `list` of 20,000 changes with long names. */
 export const controlAnswerSizeMax = 64 * 1024 * 1024;

@@ -8,6 +8,7 @@ import { parseArgs } from 'node:util';
 import { parseBandwidth, rateAt } from '../../src/cli/bandwidth.ts';
 import { findPushes } from '../../src/cli/running-pushes.ts';
 import { callControl } from '../../src/control/control-client.ts';
+import { silentLog } from '../../src/log.ts';
 import { LivePair } from '../../test/support/live-pair.ts';
 import { waitUntil } from '../../test/support/programs.ts';
 import { Relay } from '../../test/support/relay.ts';
@@ -38,7 +39,7 @@ await waitUntil(() => relay.bytesUp > 64 * 1024, 'the first bytes');
 const signal = new AbortController().signal;
 const stateBase = join(pair.home.folder, 'state', 'replica');
 const any = { source: undefined, target: undefined };
-const [push] = await findPushes(stateBase, any, { cwd: folder, signal });
+const [push] = await findPushes(stateBase, any, { cwd: folder, signal, log: silentLog });
 if (push === undefined) throw new Error('the push has no control socket');
 let isHeld = true;
 for (const rate of rates) {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { findPushes } from '../../src/cli/running-pushes.ts';
 import { callControl } from '../../src/control/control-client.ts';
+import { silentLog } from '../../src/log.ts';
 import { LivePair } from '../../test/support/live-pair.ts';
 import { pick, seededRandom } from '../../test/support/random.ts';
 import { median } from '../support/statistics.ts';
@@ -34,7 +35,7 @@ const signal = new AbortController().signal;
 const [push] = await findPushes(
   join(pair.home.folder, 'state', 'replica'),
   { source: undefined, target: undefined },
-  { cwd: folder, signal },
+  { cwd: folder, signal, log: silentLog },
 );
 if (push === undefined) throw new Error('the push has no control socket');
 

@@ -109,7 +109,7 @@ export class Bandwidth {
     this.throttle.bytesPerSecond = rateAt(this.#plan, this.#now());
   }
 
-  close(): void {
+  [Symbol.dispose](): void {
     clearInterval(this.#timer);
   }
 }

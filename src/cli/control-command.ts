@@ -3,9 +3,11 @@ import { resolve } from 'node:path';
 import { Option } from 'clipanion';
 import { callControl } from '../control/control-client.ts';
 import { ReplicaError } from '../errors.ts';
+import { controlAnswerMs } from '../limits.ts';
 import { plainLine } from './plain-line.ts';
 import { ReplicaCommand, type Surroundings } from './replica-command.ts';
 import {
+  controlProtocol,
   findPushes,
   noPush,
   onlyOne,
@@ -18,25 +20,34 @@ export abstract class ControlCommand extends ReplicaCommand {
   json = Option.Boolean('--json', { description: 'Print JSON' });
 
   protected async running(
-    { settings, folders }: Surroundings,
+    { settings, folders, log }: Surroundings,
     choice: PushChoice,
   ): Promise<readonly RunningPush[]> {
     const { cwd, signal } = this.context;
     const stateBase = resolve(cwd, settings.text('state', this.state)?.value ?? folders.state);
-    return await findPushes(stateBase, choice, { cwd, signal });
+    return await findPushes(stateBase, choice, { cwd, signal, log });
   }
 
   protected async choose(surroundings: Surroundings, choice: PushChoice): Promise<RunningPush> {
     return onlyOne(await this.running(surroundings, choice), choice);
   }
 
-  /** The answer of a push; throws ERR_SOCKET when it ended meanwhile. */
+  /**
+   * The answer of a push. Throws ERR_SOCKET when it ended meanwhile, ERR_USAGE when it is of another
+   * version, and without a `signal` of its own ERR_TIMEOUT when it does not answer.
+   */
   protected async ask(
-    { folder }: RunningPush,
+    { folder, protocol, pid }: RunningPush,
     command: string,
-    { argument, signal = this.context.signal }: { argument?: unknown; signal?: AbortSignal } = {},
+    { argument, signal }: { argument?: unknown; signal?: AbortSignal } = {},
   ): Promise<unknown> {
-    const answer = await callControl({ folder, command, argument, signal });
+    if (protocol !== controlProtocol) {
+      const message = `the push (pid ${pid}) is of another version of replica: start it again`;
+      throw new ReplicaError('ERR_USAGE', message);
+    }
+    const timeoutMs = signal === undefined ? controlAnswerMs : undefined;
+    const until = signal ?? this.context.signal;
+    const answer = await callControl({ folder, command, argument, signal: until, timeoutMs });
     if (answer !== undefined) return answer.result;
     throw new ReplicaError('ERR_SOCKET', 'the push ended');
   }

@@ -1,6 +1,9 @@
 // `replica push`: keeps the replica of a source tree true to it.
 import { resolve } from 'node:path';
 import { Command, Option } from 'clipanion';
+import { callControl } from '../control/control-client.ts';
+import { ReplicaError } from '../errors.ts';
+import { controlAnswerMs } from '../limits.ts';
 import type { SenderStatus } from '../sender/status-board.ts';
 import { Bandwidth, readBandwidth } from './bandwidth.ts';
 import { checkSource, realPathOf } from './checks.ts';
@@ -17,8 +20,10 @@ import { outcomeExitCode, reportEvent } from './push-report.ts';
 import { ownFilesExclusions, readPushSettings } from './push-settings.ts';
 import { ReplicaCommand, type Surroundings } from './replica-command.ts';
 import { openRoute } from './route.ts';
+import { controlProtocol } from './running-pushes.ts';
 import { sourceIdentity } from './source-identity.ts';
 import { parseTarget } from './target.ts';
+import { targetName } from './target-name.ts';
 import { untilStopped } from './until-stopped.ts';
 import { makePrivateFolder, senderStateFolder } from './user-folders.ts';
 
@@ -139,7 +144,11 @@ export class PushCommand extends ReplicaCommand {
     const stateBase = resolve(cwd, settings.text('state', this.state)?.value ?? folders.state);
     const source = checkSource(resolve(cwd, this.source));
     const compression = readCompression(settings, this);
-    const bandwidth = new Bandwidth(readBandwidth(settings.text('bwlimit', this.bwlimit)));
+    if (own.dryRun) {
+      const folder = senderStateFolder(stateBase, source, targetName(target, cwd));
+      await refuseBesidePush(folder, signal);
+    }
+    using bandwidth = new Bandwidth(readBandwidth(settings.text('bwlimit', this.bwlimit)));
     const { context, programs } = this;
     const options = {
       surroundings,
@@ -175,8 +184,12 @@ export class PushCommand extends ReplicaCommand {
       });
       let isSlow = false;
       const graceMs = (): number => (isSlow ? slowStopMs : stopMsMax);
-      const identity = { source, target: route.name, pid: process.pid };
-      const control = await openControl(stateFolder, sender, { identity, bandwidth, log });
+      const { pid } = process;
+      const identity = { source, target: route.name, pid, protocol: controlProtocol };
+      // A dry run has nothing to steer, and must not answer for a push that runs.
+      const control = own.dryRun
+        ? undefined
+        : await openControl(stateFolder, sender, { identity, bandwidth, log });
       progress?.follow(() => sender.status);
       running = sender;
       try {
@@ -190,7 +203,7 @@ export class PushCommand extends ReplicaCommand {
         return own.once ? ExitCode.Interrupted : ExitCode.Done;
       } finally {
         progress?.stop();
-        await control.close();
+        await control?.close();
         await closeInTime(() => sender.close(), log, this.context);
       }
     } finally {
@@ -202,9 +215,18 @@ export class PushCommand extends ReplicaCommand {
         log,
         this.context,
       );
-      bandwidth.close();
     }
   }
+}
+
+/** A receiver takes the newest sender: a dry run would end the push that keeps the replica true. */
+async function refuseBesidePush(folder: string, signal: AbortSignal): Promise<void> {
+  const call = { folder, command: 'about', signal, timeoutMs: controlAnswerMs };
+  if ((await callControl(call)) === undefined) return;
+  throw new ReplicaError(
+    'ERR_USAGE',
+    "a push of this source to this target is running, which a dry run would end: 'replica list' shows what it has found",
+  );
 }
 
 /** Age of the oldest change that is not durable, 0 in sync, undefined while that is not known. */

@@ -3,6 +3,8 @@ import { readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { callControl } from '../control/control-client.ts';
 import { ReplicaError, systemCode } from '../errors.ts';
+import { controlAnswerMs } from '../limits.ts';
+import type { Log } from '../log.ts';
 import { realPathOf } from './checks.ts';
 import { parseTarget } from './target.ts';
 import { targetName } from './target-name.ts';
@@ -14,7 +16,12 @@ export interface PushIdentity {
   /** As in the name of its state folder: host:port, or file: and a real path. */
   readonly target: string;
   readonly pid: number;
+  /** Of its answers: what another one means may be anything. */
+  readonly protocol: number;
 }
+
+/** Raised when answers change in what those of before would misread. */
+export const controlProtocol = 1;
 
 export interface RunningPush extends PushIdentity {
   readonly folder: string;
@@ -25,19 +32,24 @@ export interface PushChoice {
   readonly target: string | undefined;
 }
 
-/** Those below `stateBase` that fit, in order of their sources. */
+interface FindOptions {
+  readonly cwd: string;
+  readonly signal: AbortSignal;
+  readonly log: Log;
+}
+
+/** Those below `stateBase` that fit, in order of their sources. One that hangs is named and left out. */
 export async function findPushes(
   stateBase: string,
   choice: PushChoice,
-  { cwd, signal }: { readonly cwd: string; readonly signal: AbortSignal },
+  { cwd, signal, log }: FindOptions,
 ): Promise<readonly RunningPush[]> {
   const source = choice.source && realPathOf(resolve(cwd, choice.source));
   const target = choice.target && targetName(parseTarget(choice.target), cwd);
   const found: RunningPush[] = [];
   for (const name of foldersIn(stateBase)) {
     const folder = join(stateBase, name);
-    const answer = await callControl({ folder, command: 'about', signal });
-    const push = answer && readIdentity(answer.result);
+    const push = await identify(folder, { signal, log });
     if (push === undefined) continue;
     const isIt =
       (source === undefined || push.source === source) &&
@@ -70,9 +82,25 @@ function foldersIn(stateBase: string): string[] {
   }
 }
 
+/** What runs with that state; undefined: nothing, or nothing that answers. */
+async function identify(
+  folder: string,
+  { signal, log }: Pick<FindOptions, 'signal' | 'log'>,
+): Promise<PushIdentity | undefined> {
+  try {
+    const call = { folder, command: 'about', signal, timeoutMs: controlAnswerMs };
+    const answer = await callControl(call);
+    return answer && readIdentity(answer.result);
+  } catch (error) {
+    if (!(error instanceof ReplicaError) || error.code !== 'ERR_TIMEOUT') throw error;
+    log.warn({ folder }, error.message);
+    return undefined;
+  }
+}
+
 function readIdentity(value: unknown): PushIdentity | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
-  const { source, target, pid } = value as Partial<Record<keyof PushIdentity, unknown>>; // Checked below.
+  const { source, target, pid, protocol } = value as Partial<Record<keyof PushIdentity, unknown>>; // Checked below.
   if (typeof source !== 'string' || typeof target !== 'string') return undefined;
-  return { source, target, pid: Number(pid) };
+  return { source, target, pid: Number(pid), protocol: Number(protocol) };
 }

@@ -27,7 +27,7 @@ export class StatusCommand extends OnePushCommand {
 
   protected override async perform(surroundings: Surroundings): Promise<ExitCode> {
     for (const push of await this.all(surroundings)) {
-      // The push is of this version or says so: what is missing prints as undefined, nothing worse.
+      // A push of this protocol answers with that.
       const status = (await this.ask(push, 'status')) as PushStatus;
       const { source, target, pid } = push;
       if (this.json) {

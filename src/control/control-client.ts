@@ -14,17 +14,22 @@ export interface ControlCall {
   readonly command: string;
   readonly argument?: unknown;
   readonly signal: AbortSignal;
+  /** Longest time to an answer; undefined: as long as it takes. */
+  readonly timeoutMs?: number | undefined;
 }
 
 /**
  * The answer, or undefined when no program runs with that state. Throws what the program answered
- * with, ERR_SOCKET when it ended before it answered or `signal` was aborted.
+ * with, ERR_SOCKET when it ended before it answered or `signal` was aborted, ERR_TIMEOUT after
+ * timeoutMs.
  */
 export async function callControl(call: ControlCall): Promise<{ result: unknown } | undefined> {
-  const { folder, command, argument, signal } = call;
+  const { folder, command, argument, signal, timeoutMs } = call;
+  const late = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs);
+  const either = late === undefined ? signal : AbortSignal.any([signal, late]);
   let text: string;
   try {
-    text = await ask(folder, `${JSON.stringify({ command, argument })}\n`, signal);
+    text = await ask(folder, `${JSON.stringify({ command, argument })}\n`, either);
   } catch (error) {
     if (nobody.has(systemCode(error))) return undefined;
     const why = systemCode(error) ?? 'unknown error';
@@ -32,8 +37,12 @@ export async function callControl(call: ControlCall): Promise<{ result: unknown 
       cause: error,
     });
   }
+  if (text === '' && late?.aborted === true) {
+    const message = `the push does not answer; its state is in ${folder}`;
+    throw new ReplicaError('ERR_TIMEOUT', message);
+  }
   if (text === '') throw new ReplicaError('ERR_SOCKET', 'the push ended before it answered');
-  const answer: unknown = JSON.parse(text);
+  const answer = parse(text);
   if (isRecord(answer) && isRecord(answer.error)) {
     const { code, message } = answer.error;
     throw new ReplicaError(codeOf(code), String(message));
@@ -64,6 +73,14 @@ function ask(folder: string, request: string, signal: AbortSignal): Promise<stri
       resolve(text.endsWith('\n') ? text : '');
     });
   }).finally(() => closeSync(folderFd));
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new ReplicaError('ERR_SOCKET', 'what answers is no push', { cause: error });
+  }
 }
 
 function codeOf(code: unknown): ErrorCode {

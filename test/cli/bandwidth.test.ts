@@ -63,8 +63,7 @@ t.test('what is no rate is refused', async t => {
 
 t.test('the throttle follows the plan, and a new plan at once', async t => {
   let now = at(7, 59);
-  const bandwidth = new Bandwidth(parseBandwidth('08:00,512 19:00,off', 'x'), () => now);
-  t.teardown(() => bandwidth.close());
+  using bandwidth = new Bandwidth(parseBandwidth('08:00,512 19:00,off', 'x'), () => now);
   t.equal(bandwidth.throttle.bytesPerSecond, unlimited);
   now = at(8);
   bandwidth.check();

@@ -2,7 +2,13 @@
 import fs from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { Bandwidth, readBandwidth } from '../../src/cli/bandwidth.ts';
+import type { RunningSender } from '../../src/cli/programs.ts';
+import { openControl } from '../../src/cli/push-control.ts';
+import { controlProtocol } from '../../src/cli/running-pushes.ts';
+import { ControlServer } from '../../src/control/control-server.ts';
 import { makeDiskFolder } from '../support/folders.ts';
+import { collectingLog } from '../support/receivers.ts';
 import { type CliResult, runInProcess } from '../support/run-cli.ts';
 
 type Test = Parameters<Parameters<typeof t.test>[0]>[0];
@@ -187,6 +193,42 @@ t.test('flush gives up after --timeout, with code 30', async t => {
   t.match(result, { code: 30, stderr: /not everything was durable within 50 ms/ });
   const status = await runInProcess(['status'], { home });
   t.match(status.stdout, /connecting: cannot connect to 127\.0\.0\.1:1: nothing listens there/);
+});
+
+t.test('a dry run beside a push is refused, and leaves it alone', async t => {
+  const desk = open(t);
+  await desk.push('site', './copy');
+  const { run } = desk;
+  const dry = await run('push', 'site', './copy', '--dry-run');
+  t.equal(dry.code, 1);
+  t.match(dry.stderr, /is running, which a dry run would end: 'replica list' shows/);
+  t.match(await run('flush'), { code: 0 });
+  t.match(await run('push', 'other', './third', '-n'), { code: 0, stdout: /create +a/ });
+});
+
+t.test('a push of another version is named, and not misread', async t => {
+  const { home, run } = open(t);
+  const folder = join(home, '.local/state/replica/0123456789abcdef');
+  fs.mkdirSync(folder, { recursive: true });
+  const about = { source: join(home, 'site'), target: 'host:7375', pid: 4711, protocol: 999 };
+  const server = await ControlServer.open(folder, { about: () => about, status: () => ({}) });
+  t.teardown(() => server.close());
+  t.same(await run('status'), {
+    code: 1,
+    stdout: '',
+    stderr: 'replica: the push (pid 4711) is of another version of replica: start it again\n',
+  });
+});
+
+t.test('a push whose socket cannot be made goes on without it', async t => {
+  const { log, lines } = collectingLog();
+  const identity = { source: '/src', target: 'host:1', pid: 1, protocol: controlProtocol };
+  using bandwidth = new Bandwidth(readBandwidth(undefined));
+  const sender = {} as RunningSender; // Nobody can ask it.
+  const folder = join(t.testdir(), 'gone');
+  const control = await openControl(folder, sender, { identity, bandwidth, log });
+  await control.close();
+  t.match(lines, [/^warn no 'replica status' for this push: no socket in .*gone \(ENOENT\)/]);
 });
 
 t.test('wrong values are refused', async t => {

@@ -137,6 +137,21 @@ t.test('a program that ends before it answered is no answer', async t => {
   await t.rejects(answer, { code: 'ERR_SOCKET' });
 });
 
+t.test('one that hangs is given up, and nonsense is no answer', async t => {
+  const folder = shortFolder(t);
+  await serve(t, folder, { about: () => new Promise(() => {}) });
+  const signal = new AbortController().signal;
+  await t.rejects(callControl({ folder, command: 'about', signal, timeoutMs: 20 }), {
+    code: 'ERR_TIMEOUT',
+    message: `the push does not answer; its state is in ${folder}`,
+  });
+  const other = shortFolder(t);
+  const server = net.createServer(socket => socket.end('hello\n')).unref();
+  t.teardown(() => server.close());
+  await new Promise<void>(resolve => server.listen(join(other, 'control.sock'), resolve));
+  await t.rejects(ask(other, 'about'), { code: 'ERR_SOCKET', message: 'what answers is no push' });
+});
+
 t.test('garbage, and a request without an end, end their connection only', async t => {
   const folder = shortFolder(t);
   await serve(t, folder, { about: () => 'alive' });
