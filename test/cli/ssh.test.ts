@@ -8,10 +8,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { splitCommand, sshCommand } from '../../src/cli/ssh-command.ts';
+import { fakeSsh, runIt } from '../support/fake-ssh.ts';
 import { makeDiskFolder, makeFolder } from '../support/folders.ts';
 import { untilEqual } from '../support/live-pair.ts';
 import { Home } from '../support/programs.ts';
-import { mainFile } from '../support/run-cli.ts';
 import { ownShare } from '../support/seeds.ts';
 import { noSshd, Sshd } from '../support/sshd.ts';
 import { compareTrees } from '../support/tree.ts';
@@ -59,24 +59,14 @@ function stage(t: Test): Stage {
   fs.mkdirSync(join(source, 'sub'), { recursive: true });
   fs.writeFileSync(join(source, 'sub/a'), 'one');
   fs.writeFileSync(join(source, 'b'), Buffer.alloc(100_000, 'two'));
-  const replica = join(folder, 'replica');
-  fs.writeFileSync(replica, `#!/bin/sh\nexec '${process.execPath}' '${mainFile}' "$@"\n`);
-  fs.chmodSync(replica, 0o755);
   return {
     folder,
     home: new Home(join(folder, 'home')),
     source,
     target: join(folder, 'target'),
-    flags: (script = runIt) => {
-      const rsh = join(folder, 'fake-ssh');
-      fs.writeFileSync(rsh, `#!/bin/sh\n${script}\n`);
-      fs.chmodSync(rsh, 0o755);
-      return ['--rsh', rsh, '--replica-path', replica];
-    },
+    flags: script => fakeSsh(folder, script),
   };
 }
-
-const runIt = 'while [ "$1" != -- ]; do shift; done\nshift 2\nexec sh -c "$*"';
 
 t.test('push to ssh:// replicates, goes on after a cut, and verify compares', async t => {
   const { folder, home, source, target, flags } = stage(t);

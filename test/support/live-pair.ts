@@ -1,6 +1,7 @@
 // A `receive` and a `push` of the built command that replicate one folder into another.
 import fs from 'node:fs';
 import { join } from 'node:path';
+import { fakeSsh } from './fake-ssh.ts';
 import { type Exit, Home, type Program } from './programs.ts';
 import { compareTrees } from './tree.ts';
 
@@ -10,6 +11,8 @@ export interface PairOptions {
   readonly source?: string;
   readonly pushArgs?: readonly string[];
   readonly receiveArgs?: readonly string[];
+  /** ssh: there is no receiver until a push starts one, by a program in the place of ssh. */
+  readonly transport?: 'tcp' | 'ssh';
   /** Sends through another port than the receiver's. */
   readonly viaPort?: (port: number) => Promise<number>;
 }
@@ -38,6 +41,7 @@ export class LivePair {
 
   /** On the port of before, if there is one. */
   async startReceive(): Promise<void> {
+    if (this.#options.transport === 'ssh') return;
     const port = ['--port', String(this.port)];
     const started = await this.home.receive(this.target, [
       ...port,
@@ -48,17 +52,28 @@ export class LivePair {
   }
 
   startPush(extra: readonly string[] = []): Program {
-    const args = ['--interval', '200', ...(this.#options.pushArgs ?? []), ...extra];
+    const args = [
+      '--interval',
+      '200',
+      ...this.#transportArgs,
+      ...(this.#options.pushArgs ?? []),
+      ...extra,
+    ];
     this.push = this.home.push(this.source, this.address, args);
     return this.push;
   }
 
+  get #transportArgs(): string[] {
+    return this.#options.transport === 'ssh' ? fakeSsh(this.#options.folder) : [];
+  }
+
   get address(): string {
+    if (this.#options.transport === 'ssh') return `ssh://here${this.target}`;
     return `127.0.0.1:${this.port}`;
   }
 
   once(extra: readonly string[] = []): Promise<{ code: number | null; lines: readonly string[] }> {
-    const args = [...(this.#options.pushArgs ?? []), ...extra];
+    const args = [...this.#transportArgs, ...(this.#options.pushArgs ?? []), ...extra];
     return this.home.pushOnce(this.source, this.address, args);
   }
 
