@@ -86,7 +86,7 @@ export function describe(push: RunningPush, status: PushStatus): readonly [strin
     const sent = `${formatBytes(bytesSent)} sent, ${formatBytes(bytesReused)} reused`;
     lines.push(`${count(operations, 'operation')} in ${count(commits, 'commit')}, ${sent}`);
   }
-  if (bwlimit !== 'off') lines.push(`at most ${bwlimit} a second (--bwlimit)`);
+  if (bwlimit !== 'off') lines.push(`limited by --bwlimit ${bwlimit}`);
   if (poll !== undefined) lines.push(describePoll(poll));
   if (held !== undefined) {
     lines.push(`${count(held.count, 'delete')} held: ${held.reason}`);
