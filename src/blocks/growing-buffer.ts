@@ -2,9 +2,12 @@
 
 /** Kept from one take() to the next; a larger buffer is given away or dropped. */
 const keptSize = 64 * 1024;
+/** The list of a small file: there are as many as files in a commit. */
+const firstSize = 128;
+const nothing = Buffer.alloc(0);
 
 export class GrowingBuffer {
-  #bytes = Buffer.allocUnsafeSlow(keptSize);
+  #bytes: Buffer = nothing;
   #size = 0;
 
   get size(): number {
@@ -37,13 +40,13 @@ export class GrowingBuffer {
 
   clear(): void {
     this.#size = 0;
-    if (this.#bytes.length > keptSize) this.#bytes = Buffer.allocUnsafeSlow(keptSize);
+    if (this.#bytes.length > keptSize) this.#bytes = nothing;
   }
 
   #reserve(byteCount: number): void {
     if (this.#size + byteCount <= this.#bytes.length) return;
-    const size = Math.max(this.#size + byteCount, this.#bytes.length * 2);
-    const larger = Buffer.allocUnsafeSlow(size);
+    const size = Math.max(this.#size + byteCount, this.#bytes.length * 2, firstSize);
+    const larger = Buffer.allocUnsafe(size);
     this.#bytes.copy(larger, 0, 0, this.#size);
     this.#bytes = larger;
   }

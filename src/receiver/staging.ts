@@ -201,14 +201,20 @@ export class Staging {
       mode?: number;
     },
   ): Build {
-    const { within, isListed = false, cloning, mode = 0o600 } = options;
     const { folders, store, unfinished } = this.#options;
     const name = this.#newName();
-    const place = within ?? { directory: folders.staging, name };
-    const finder = this.#finder;
-    const { secret } = store;
-    const from = { finder, unfinished, secret };
-    return new Build({ ...from, name, place, mode, id, sizeMax, isListed, cloning });
+    return new Build({
+      name,
+      place: options.within ?? { directory: folders.staging, name },
+      id,
+      mode: options.mode ?? 0o600,
+      sizeMax,
+      secret: store.secret,
+      finder: this.#finder,
+      unfinished,
+      isListed: options.isListed ?? false,
+      cloning: options.cloning,
+    });
   }
 
   #modeOf({ mode }: Entry): number {
