@@ -112,6 +112,9 @@ export const stagedFoldersMax = 32;
 export const packedSizeMax = 512 * 1024;
 /** Below this the few bytes saved are not worth a turn of the compressor. */
 export const packedSizeMin = 64;
+/** Threads of --scan-jobs: each has memory of its own. */
+export const scanJobsMax = 64;
+
 /** A directory that changed is listed in each tick for this long... */
 export const hotMs = 120_000;
 /** ...unless so many others changed after it: then its turn comes with the sweep. */

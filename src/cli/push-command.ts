@@ -91,6 +91,10 @@ export class PushCommand extends ReplicaCommand {
     description:
       '<RATE> Send at most this much a second: 512 (KiB), 1.5M, or by the clock: "08:00,512 19:00,off"',
   });
+  scanJobs = Option.String('--scan-jobs', {
+    description:
+      '<N> Threads that look at the source (default auto: one, or 8 where its file system is slow)',
+  });
   cpuLimit = Option.String('--cpu-limit', {
     description: '<P%> Of one core, for looking for changes (default 10%)',
   });

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { relative, resolve, sep } from 'node:path';
 import { ReplicaError, systemCode } from '../errors.ts';
+import { scanJobsMax } from '../limits.ts';
 import type { SenderOptions } from '../sender/sender.ts';
 import { isInside } from './checks.ts';
 import { type Setting, type Settings, usage } from './settings.ts';
@@ -21,6 +22,7 @@ export type PushSettings = Pick<
   | 'maxDelete'
   | 'acceptDeletes'
   | 'checksum'
+  | 'scanJobs'
   | 'cpuShare'
   | 'timeoutMs'
   | 'takeOver'
@@ -38,6 +40,7 @@ export interface GivenPushFlags {
   readonly maxDelete: string | undefined;
   readonly acceptDeletes: boolean | undefined;
   readonly checksum: boolean | undefined;
+  readonly scanJobs: string | undefined;
   readonly cpuLimit: string | undefined;
   readonly timeout: string | undefined;
   readonly takeOver: boolean | undefined;
@@ -90,6 +93,7 @@ export function readPushSettings(
     maxDelete: readMaxDelete(settings.text('max-delete', given.maxDelete)),
     acceptDeletes: settings.switch('accept-deletes', given.acceptDeletes),
     checksum: settings.switch('checksum', given.checksum),
+    scanJobs: readScanJobs(settings.text('scan-jobs', given.scanJobs)),
     cpuShare: readCpuLimit(settings.text('cpu-limit', given.cpuLimit)),
     takeOver: settings.switch('take-over', given.takeOver),
   };
@@ -115,6 +119,17 @@ export function readCpuLimit(setting: Setting<string> | undefined): number {
     throw usage(setting.origin, `'${setting.value}' is no share of a core, such as 10%`);
   }
   return percent / 100;
+}
+
+/** A number of threads, or 'auto'. */
+export function readScanJobs(setting: Setting<string> | undefined): SenderOptions['scanJobs'] {
+  if (setting === undefined || setting.value === 'auto') return 'auto';
+  const jobs = /^\d{1,3}$/.test(setting.value) ? Number(setting.value) : 0;
+  if (jobs >= 1 && jobs <= scanJobsMax) return jobs;
+  throw usage(
+    setting.origin,
+    `'${setting.value}' is neither 'auto' nor a number from 1 to ${scanJobsMax}`,
+  );
 }
 
 /**

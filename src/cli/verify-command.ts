@@ -227,6 +227,7 @@ const onePass = {
   maxDelete: defaultMaxDelete,
   acceptDeletes: false,
   checksum: false,
+  scanJobs: 'auto',
   cpuShare: readCpuLimit(undefined),
   takeOver: false,
 } as const;

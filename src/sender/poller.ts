@@ -257,11 +257,9 @@ export class Poller {
   /** The next slice of the rolling sweep, at least one directory. */
   *#sweepOn(untilMs: number): Generator<undefined, void> {
     const { watch, deletes } = this.#parts;
-    while (this.#roundSlot < this.#table.slotCount) {
-      const folder = this.#table.at(this.#roundSlot++);
-      if (folder === undefined || folder.sweep === this.#round) continue;
+    for (let turn = this.#nextTurn(); turn.length > 0; turn = this.#nextTurn()) {
       const begunMs = watch.ms;
-      yield* this.#visit([folder], { isWhole: false, rootListing: undefined, isTurn: true });
+      yield* this.#visit(turn, { isWhole: false, rootListing: undefined, isTurn: true });
       this.#roundCostMs += watch.ms - begunMs;
       if (watch.ms >= untilMs) return;
     }
@@ -269,6 +267,17 @@ export class Poller {
     this.#sweepPeriodMs = clockMs() - this.#roundBegunMs;
     this.#wholeCostMs = this.#roundCostMs;
     this.#beginRound();
+  }
+
+  /** Directories whose turn it is: one, or as many as a slow source lists side by side. */
+  #nextTurn(): KnownFolder[] {
+    const turn: KnownFolder[] = [];
+    const count = Math.max(1, this.#state.source.lookahead);
+    while (turn.length < count && this.#roundSlot < this.#table.slotCount) {
+      const folder = this.#table.at(this.#roundSlot++);
+      if (folder !== undefined && folder.sweep !== this.#round) turn.push(folder);
+    }
+    return turn;
   }
 
   #beginRound(): void {
@@ -290,6 +299,7 @@ export class Poller {
     let listing = how.rootListing;
     for (let folder = stack.pop(); folder !== undefined; folder = stack.pop()) {
       if (folder.slot < 0) continue;
+      if (listing === undefined) this.#expect(folder, stack);
       this.#state.findings.visit(folder.id);
       const next = this.#visitOne(folder, listing, how);
       listing = undefined;
@@ -300,6 +310,14 @@ export class Poller {
       yield;
     }
     this.#state.findings.endVisits();
+  }
+
+  /** A slow source begins to list what comes after `folder`. */
+  #expect(folder: KnownFolder, stack: readonly KnownFolder[]): void {
+    const { source } = this.#state;
+    if (source.lookahead === 0) return;
+    const next = stack.slice(-source.lookahead).reverse();
+    source.expect([folder, ...next.filter(one => one.slot >= 0)]);
   }
 
   #visitOne(

@@ -5,7 +5,7 @@ import { parentPort } from 'node:worker_threads';
 import type { NodeId, PlacedEntry } from '../snapshot/entry.ts';
 import type { Name } from '../snapshot/name.ts';
 import { SnapshotStore } from '../store/snapshot-store.ts';
-import { DirectSource } from '../tree/source.ts';
+import { AdaptiveSource, type ScanJobs } from '../tree/adaptive-source.ts';
 import { Moved, serveCalls } from './calls.ts';
 import type { Reversal, Slice } from './change.ts';
 import type { ReceiverState } from './confirmed.ts';
@@ -27,7 +27,7 @@ const opened = (): Scanner => {
 
 const methods = {
   /** Opens the store; a damaged one is set aside and rebuilt from the receiver's records. */
-  open(options: { folder: string; scan: ScanOptions }): {
+  open(options: { folder: string; jobs: ScanJobs; scan: ScanOptions }): {
     checkSecret: Uint8Array;
     rebuilt: string;
   } {
@@ -39,7 +39,8 @@ const methods = {
       renameSync(options.folder, `${options.folder}.damaged-${randomBytes(4).toString('hex')}`);
       store = SnapshotStore.open(options.folder);
     }
-    scanner = new Scanner(store, new DirectSource(options.scan.root), options.scan);
+    const { jobs, scan } = options;
+    scanner = new Scanner(store, new AdaptiveSource({ root: scan.root, jobs }), scan);
     return { checkSecret: new Uint8Array(checkSecretOf(store)), rebuilt };
   },
 

@@ -124,6 +124,8 @@ export class Scanner {
     const { observed, findings } = this.#state;
     this.#watch.reset();
     findings.begin();
+    // What the tick before did not come to is old by now.
+    this.#state.source.expect([]);
     const root = this.#root.open(stats => this.#poller.mustListRoot(stats, budgetMs));
     if ('reason' in root) {
       this.#poller.reset();

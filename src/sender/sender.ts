@@ -10,6 +10,7 @@ import { reconnectDelayMs } from '../net/backoff.ts';
 import type { Connection } from '../net/connection.ts';
 import type { MaxDelete } from '../snapshot/guard.ts';
 import { fromUserPath } from '../snapshot/name.ts';
+import type { ScanJobs } from '../tree/adaptive-source.ts';
 import { MessageType } from '../wire/messages.ts';
 import { Agreement, failureOf, greet, type Messages } from './agree.ts';
 import { WorkerCalls } from './calls.ts';
@@ -46,6 +47,8 @@ export interface SenderOptions {
   readonly maxDelete: MaxDelete;
   readonly acceptDeletes: boolean;
   readonly checksum: boolean;
+  /** Threads that look at the source; 'auto': one, or more if its file system is slow. */
+  readonly scanJobs: ScanJobs;
   /** Of one core, that looking for changes may take on average; 0.1 is 10%. */
   readonly cpuShare: number;
   /** CPU time of the process so far, threads and children included. */
@@ -115,6 +118,7 @@ export class Sender {
     const reader = new WorkerCalls<ReadMethods>(newWorker('./read-worker.js'));
     const opened = await scanner.call('open', {
       folder: options.stateFolder,
+      jobs: options.scanJobs,
       scan: {
         root: fromUserPath(options.source),
         exclude: options.exclude,

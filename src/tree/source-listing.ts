@@ -76,24 +76,38 @@ export function below(path: string, name: string): string {
  * system's error when the directory cannot be listed; an entry that vanishes meanwhile is left out.
  * The bytes are `writer`'s, from where it was on.
  */
-export function listSource(
-  root: string,
-  path: string,
-  { device, writer, onCall = () => {} }: ListOptions,
-): ListingParts {
+export function listSource(root: string, path: string, options: ListOptions): ListingParts {
+  options.onCall?.();
+  const names = listNames(root, path);
+  return { ...lookAt(root, { path, names }, options), namesHash: hashOf(names) };
+}
+
+/** Names in a directory, sorted by their bytes. Throws the system's error. */
+export function listNames(root: string, path: string): Name[] {
   const folder = path === '' ? root : `${root}/${path}`;
-  onCall();
   // latin1 is byte-exact and the fastest encoding of readdir.
-  const names = readdirSync(systemPath(folder), { encoding: 'latin1' }).sort();
+  return readdirSync(systemPath(folder), { encoding: 'latin1' }).sort().filter(isName);
+}
+
+/** Some names of a directory, in order. */
+export interface NamesIn {
+  readonly path: string;
+  readonly names: readonly Name[];
+}
+
+/** What is at these names; what listSource says of a directory, but for the hash of all names. */
+export function lookAt(
+  root: string,
+  { path, names }: NamesIn,
+  { device, writer, onCall = () => {} }: ListOptions,
+): Omit<ListingParts, 'namesHash'> {
+  const folder = path === '' ? root : `${root}/${path}`;
   const start = writer.size;
   const linkCounts: number[] = [];
   const unreadable = new Map<Name, Problem>();
   const special: Name[] = [];
-  let namesHash = 0x811c9dc5;
   let hasRules = false;
   for (const name of names) {
-    if (!isName(name)) continue;
-    namesHash = addToHash(namesHash, name);
     onCall();
     try {
       const stats = lstatSync(systemPath(`${folder}/${name}`), { bigint: true });
@@ -117,10 +131,14 @@ export function listSource(
       const code = systemCode(error);
       if (code === undefined) throw error;
       if (code === 'ENOENT') continue;
-      unreadable.set(name, { path: below(path, name), code, message: 'cannot be looked at' });
+      unreadable.set(name, unreadableAt(path, name, code));
     }
   }
-  return { bytes: writer.bytes(start), linkCounts, unreadable, special, namesHash, hasRules };
+  return { bytes: writer.bytes(start), linkCounts, unreadable, special, hasRules };
+}
+
+export function unreadableAt(path: string, name: Name, code: string): Problem {
+  return { path: below(path, name), code, message: 'cannot be looked at' };
 }
 
 export interface ListOptions {
@@ -131,10 +149,13 @@ export interface ListOptions {
 }
 
 /** FNV-1a over the bytes of names, each ended by a slash. */
-function addToHash(start: number, name: string): number {
-  let hash = start;
-  for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
-  return Math.imul(hash ^ 0x2f, 0x01000193);
+export function hashOf(names: readonly Name[]): number {
+  let hash = 0x811c9dc5;
+  for (const name of names) {
+    for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
+    hash = Math.imul(hash ^ 0x2f, 0x01000193);
+  }
+  return hash;
 }
 
 /**

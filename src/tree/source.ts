@@ -1,5 +1,5 @@
 // How the scanner gets at the source: calls that return when the answer is there. `DirectSource`
-// makes them on the calling thread; `SourceThreads` has threads of its own make them.
+// makes them on the calling thread, `SourceThreads` on threads of its own.
 import { SeenWriter } from '../snapshot/listing.ts';
 import {
   listSource,

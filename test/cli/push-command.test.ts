@@ -105,6 +105,7 @@ t.test('flags reach the sender with their defaults', async t => {
     delete: true,
     maxDelete: { kind: 'percent', value: 50 },
     acceptDeletes: false,
+    scanJobs: 'auto',
     cpuShare: 0.1,
     checksum: false,
     timeoutMs: 30_000,
@@ -129,7 +130,7 @@ t.test('flags reach the sender as given', async t => {
   const flags = [
     ...['--interval', '2s', '--once', '--exclude', '*.o', '--exclude', 'build/', '--no-delete'],
     ...['--max-delete', '7', '--accept-deletes', '-c', '--timeout=1m', '--take-over'],
-    ...['--cpu-limit', '2.5%'],
+    ...['--cpu-limit', '2.5%', '--scan-jobs', '8'],
     ...['--special-bits', '--adopt', '--fsync', 'off', '--keep', '1h', '--path', './a//b/'],
   ];
   const { code, doubles } = await push(t, [end()], flags);
@@ -143,6 +144,7 @@ t.test('flags reach the sender as given', async t => {
     maxDelete: { kind: 'count', value: 7 },
     acceptDeletes: true,
     checksum: true,
+    scanJobs: 8,
     cpuShare: 0.025,
     timeoutMs: 60_000,
     takeOver: true,

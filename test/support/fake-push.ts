@@ -36,6 +36,7 @@ export function optionsFor(folder: string, changes: Partial<SenderOptions>): Sen
     deleteExcluded: false,
     maxDelete: defaultMaxDelete,
     acceptDeletes: false,
+    scanJobs: 'auto',
     cpuShare: 0.1,
     cpuMs: () => 0,
     checksum: false,

@@ -38,6 +38,7 @@ export function senderOptions(
     deleteExcluded: false,
     maxDelete: defaultMaxDelete,
     acceptDeletes: false,
+    scanJobs: 'auto',
     cpuShare: 0.1,
     cpuMs: () => 0,
     checksum: false,

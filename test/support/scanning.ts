@@ -6,7 +6,7 @@ import type { ScanOptions } from '../../src/sender/scan-options.ts';
 import { Scanner } from '../../src/sender/scanner.ts';
 import type { NodeId } from '../../src/snapshot/entry.ts';
 import { SnapshotStore } from '../../src/store/snapshot-store.ts';
-import { DirectSource } from '../../src/tree/source.ts';
+import { DirectSource, type Source } from '../../src/tree/source.ts';
 import type { Operation } from '../../src/wire/messages.ts';
 import type { ModelReceiver } from './model.ts';
 
@@ -21,13 +21,14 @@ export function openScanner(
   t: TestContext,
   name: string,
   changes: Partial<ScanOptions> = {},
+  openSource: (root: string) => Source = root => new DirectSource(root),
 ): Opened {
   const folder = t.testdir();
   const root = join(folder, 'source');
   const store = SnapshotStore.open(join(folder, `state-${name}`));
   t.teardown(() => store.close());
   const path = Buffer.from(root).toString('latin1');
-  const scanner = new Scanner(store, new DirectSource(path), {
+  const scanner = new Scanner(store, openSource(path), {
     ...defaultScan,
     root: path,
     ...changes,

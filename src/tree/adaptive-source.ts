@@ -1,0 +1,93 @@
+// Looks at the source on the calling thread as long as its file system answers quickly, as local ones
+// do; once it turns out to be slow, with threads that wait side by side.
+import { DirectSource, type Listable, type Source } from './source.ts';
+import type { SourceListing, SourceStats } from './source-listing.ts';
+import { SourceThreads } from './source-threads.ts';
+
+/** How many threads look at the source. */
+export type ScanJobs = number | 'auto';
+
+export interface AdaptiveSourceOptions {
+  /** Latin1. */
+  readonly root: string;
+  /** Threads, from the start; 'auto': so many as are good for a slow file system, if it is one. */
+  readonly jobs: ScanJobs;
+  /** Monotonic; for tests. */
+  readonly nowMs?: () => number;
+}
+
+/** A call of a local file system takes 5 to 50 µs, one over a network 200 and more. */
+const slowCallMs = 0.2;
+/** Calls that the verdict is made from. */
+const callsMin = 256;
+/** What one listing counts at most, per call: a hiccup says nothing. */
+const callMsMax = 2;
+const autoJobs = 8;
+
+export class AdaptiveSource implements Source {
+  readonly #options: AdaptiveSourceOptions;
+  readonly #nowMs: () => number;
+  #source: Source;
+  #isDirect: boolean;
+  #calls = 0;
+  #tookMs = 0;
+
+  constructor(options: AdaptiveSourceOptions) {
+    const { root, jobs, nowMs = () => performance.now() } = options;
+    this.#options = options;
+    this.#nowMs = nowMs;
+    this.#isDirect = jobs === 'auto' || jobs === 1;
+    this.#source = this.#isDirect
+      ? new DirectSource(root)
+      : new SourceThreads({ root, jobs: jobs as number });
+  }
+
+  get lookahead(): number {
+    return this.#source.lookahead;
+  }
+
+  expect(folders: readonly Listable[]): void {
+    this.#source.expect(folders);
+  }
+
+  list(folder: Listable): SourceListing {
+    const begunMs = this.#nowMs();
+    const listing = this.#source.list(folder);
+    if (this.#isDirect) this.#judge(1 + listing.linkCounts.length, this.#nowMs() - begunMs);
+    return listing;
+  }
+
+  stat(path: string): SourceStats | undefined {
+    return this.#source.stat(path);
+  }
+
+  statAll(paths: readonly string[]): readonly (SourceStats | undefined | Error)[] {
+    return this.#source.statAll(paths);
+  }
+
+  readLink(path: string): string {
+    return this.#source.readLink(path);
+  }
+
+  readText(path: string): string {
+    return this.#source.readText(path);
+  }
+
+  async close(): Promise<void> {
+    if (this.#source instanceof SourceThreads) await this.#source.close();
+  }
+
+  #judge(calls: number, tookMs: number): void {
+    const { root, jobs } = this.#options;
+    if (jobs !== 'auto') return;
+    this.#calls += calls;
+    this.#tookMs += Math.min(tookMs, calls * callMsMax);
+    if (this.#calls < callsMin) return;
+    if (this.#tookMs >= this.#calls * slowCallMs) {
+      this.#source = new SourceThreads({ root, jobs: autoJobs });
+      this.#isDirect = false;
+    }
+    this.#calls = 0;
+    this.#tookMs = 0;
+  }
+}

@@ -1,0 +1,60 @@
+// What a thread of SourceThreads is asked, and what it answers.
+import type { Problem } from '../errors.ts';
+import type { Name } from '../snapshot/name.ts';
+import type { SourceStats } from './source-listing.ts';
+
+/** Paths are below the root, latin1. A task that has items takes them one call at a time, in order. */
+export type SourceTask =
+  | { readonly kind: 'names'; readonly path: string }
+  | {
+      readonly kind: 'entries';
+      readonly path: string;
+      readonly device: bigint;
+      readonly items: readonly Name[];
+    }
+  | { readonly kind: 'stats'; readonly items: readonly string[] }
+  | { readonly kind: 'link'; readonly path: string }
+  | { readonly kind: 'text'; readonly path: string };
+
+export interface EntriesResult {
+  readonly bytes: Uint8Array;
+  readonly linkCounts: readonly number[];
+  readonly unreadable: ReadonlyMap<Name, Problem>;
+  readonly special: readonly Name[];
+  readonly hasRules: boolean;
+}
+
+/** A code of the system in place of an answer. */
+export interface Refusal {
+  readonly code: string;
+}
+
+export interface TaskResults {
+  readonly names: readonly Name[];
+  readonly entries: EntriesResult;
+  readonly stats: readonly (SourceStats | undefined | Refusal)[];
+  readonly link: string;
+  readonly text: string;
+}
+
+export type TaskResult = TaskResults[SourceTask['kind']];
+
+export type Answer =
+  | { readonly result: TaskResult }
+  | { readonly refusal: Refusal }
+  | { readonly bug: string };
+
+/** Cells of a thread in shared memory, u32 each. */
+export const threadCells = 2;
+/** Counts its calls: one that stands still hangs. */
+export const callCell = 0;
+/** The item that its call is about. */
+export const itemCell = 1;
+
+export interface ThreadData {
+  readonly root: string;
+  /** Its cells. */
+  readonly cells: Int32Array<SharedArrayBuffer>;
+  /** One number for all threads: it moves, and is notified, with every answer. */
+  readonly signal: Int32Array<SharedArrayBuffer>;
+}

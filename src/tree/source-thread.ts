@@ -1,0 +1,105 @@
+// A thread that looks at the source for SourceThreads: one task at a time, each call counted before
+// it is made, so that one that hangs is known by what it hangs on.
+import type { MessagePort } from 'node:worker_threads';
+import { systemCode } from '../errors.ts';
+import { SeenWriter } from '../snapshot/listing.ts';
+import {
+  below,
+  listNames,
+  lookAt,
+  readSourceLink,
+  readSourceText,
+  statSource,
+} from './source-listing.ts';
+import {
+  type Answer,
+  callCell,
+  itemCell,
+  type SourceTask,
+  type TaskResult,
+  type TaskResults,
+  type ThreadData,
+} from './source-task.ts';
+
+const writer = new SeenWriter();
+
+type OnCall = (item: number, path: string) => void;
+
+function perform(task: SourceTask, root: string, onCall: OnCall): TaskResult {
+  switch (task.kind) {
+    case 'names':
+      onCall(0, task.path);
+      return listNames(root, task.path);
+    case 'entries': {
+      writer.reset();
+      let item = 0;
+      const { path, device, items: names } = task;
+      const options = {
+        device,
+        writer,
+        onCall: () => {
+          onCall(item, below(path, names[item] ?? ''));
+          item++;
+        },
+      };
+      const found = lookAt(root, { path, names }, options);
+      return { ...found, bytes: Uint8Array.from(found.bytes) };
+    }
+    case 'stats':
+      return task.items.map((path, item) => {
+        onCall(item, path);
+        return statOf(root, path);
+      });
+    case 'link':
+      onCall(0, task.path);
+      return readSourceLink(root, task.path);
+    case 'text':
+      onCall(0, task.path);
+      return readSourceText(root, task.path);
+  }
+}
+
+/** Only what SourceStats has: an object of the system's does not cross threads whole. */
+function statOf(root: string, path: string): TaskResults['stats'][number] {
+  try {
+    const stats = statSource(root, path);
+    if (stats === undefined) return undefined;
+    const { dev, ino, mode, nlink, size, mtimeNs, ctimeNs, birthtimeNs } = stats;
+    return { dev, ino, mode, nlink, size, mtimeNs, ctimeNs, birthtimeNs };
+  } catch (error) {
+    const code = systemCode(error);
+    if (code === undefined) throw error;
+    return { code };
+  }
+}
+
+function answerTo(
+  task: SourceTask,
+  { root, cells }: ThreadData,
+  before: (path: string) => void,
+): Answer {
+  try {
+    const result = perform(task, root, (item, path) => {
+      Atomics.store(cells, itemCell, item);
+      Atomics.add(cells, callCell, 1);
+      before(path);
+    });
+    return { result };
+  } catch (error) {
+    const code = systemCode(error);
+    if (code !== undefined) return { refusal: { code } };
+    return { bug: error instanceof Error ? (error.stack ?? error.message) : String(error) };
+  }
+}
+
+/** Answers tasks that come through its port; `before` each call, for tests. */
+export function serveSource(data: PortData, before: (path: string) => void = () => {}): void {
+  const { port, signal } = data;
+  port.on('message', (task: SourceTask) => {
+    port.postMessage(answerTo(task, data, before));
+    Atomics.add(signal, 0, 1);
+    Atomics.notify(signal, 0);
+  });
+}
+
+export type PortData = ThreadData & { readonly port: MessagePort };
