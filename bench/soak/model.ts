@@ -1,5 +1,6 @@
 // Are both trees equal after any program of operations and faults, whatever strikes when?
 //   node dist/bench/soak/model.js [--first 1] [--programs 1000] [--folder DIR] [--keep-going]
+//     [--shrink-seconds 300]
 //   node dist/bench/soak/model.js --seed 17            one program; made smaller if it fails
 //   node dist/bench/soak/model.js --program FILE       one that was printed
 // One line for each failure and every 100 programs. Exit 1 if any failed.
@@ -18,6 +19,7 @@ const { values } = parseArgs({
     seed: { type: 'string' },
     program: { type: 'string' },
     folder: { type: 'string', default: '/dev/shm' },
+    'shrink-seconds': { type: 'string', default: '300' },
     'keep-going': { type: 'boolean', default: false },
   },
 });
@@ -45,7 +47,10 @@ async function fails(program: Program): Promise<RunOutcome | undefined> {
 async function reportFailure(program: Program, outcome: RunOutcome): Promise<void> {
   const { seed } = program;
   console.log(JSON.stringify({ bench: 'soak/model', seed, problems: outcome.problems }));
-  const steps = await shrink(program.steps, async steps => !!(await fails({ seed, steps })));
+  const untilMs = performance.now() + Number(values['shrink-seconds']) * 1000;
+  const steps = await shrink(program.steps, async steps => {
+    return performance.now() < untilMs && !!(await fails({ seed, steps }));
+  });
   const least = { seed, steps };
   const problems = (await fails(least))?.problems ?? ['does not fail every time'];
   console.log(JSON.stringify({ again: `--seed ${seed}`, least, problems }));

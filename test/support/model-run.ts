@@ -262,8 +262,10 @@ class Run implements RunOutcome {
         });
       case 'restart receiver':
         return this.#then(async () => {
-          await this.#receiver?.close();
+          const receiver = this.#receiver;
+          // From here on it is this task that brings the next one, whatever strikes meanwhile.
           this.#receiver = undefined;
+          await receiver?.close();
           await this.#openReceiver();
         });
       case 'cut':
@@ -301,18 +303,13 @@ class Run implements RunOutcome {
 
   /** As SIGKILL: nothing more is changed or said, and what was open is found as it is. */
   #crashReceiver(): void {
-    if (this.#fuse.isBlown || this.#receiver === undefined) return;
-    this.#fuse.left = 0;
-    this.#crashNow();
-  }
-
-  #crashNow(): void {
-    this.#cut();
     const receiver = this.#receiver;
+    if (receiver === undefined) return;
     this.#receiver = undefined;
+    this.#fuse.left = 0;
+    this.#cut();
     void this.#then(async () => {
-      this.#fuse.left = 0;
-      await receiver?.close().catch(() => {});
+      await receiver.close().catch(() => {});
       this.#fuse.replace();
       fs.rmSync(join(this.#target, '.replica', 'receive.lock'), { force: true });
       await this.#openReceiver();
@@ -361,7 +358,7 @@ class Run implements RunOutcome {
   }
 
   #atStep(label: string): void {
-    const isDue = label === this.#crashLabel;
+    const isDue = label === this.#crashLabel && this.#receiver !== undefined;
     if (isDue) {
       this.#crashLabel = undefined;
       this.#crashReceiver();
