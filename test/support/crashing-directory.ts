@@ -32,8 +32,9 @@ const growing: ReadonlySet<string | symbol> = new Set([
 export class Fuse {
   /** Changes until the crash. */
   left = Number.POSITIVE_INFINITY;
-  /** Changes that find no room, from now on. */
+  /** Changes that fail because of the whole disk, from now on, and how. */
   fullCount = 0;
+  fullCode: 'ENOSPC' | 'EIO' | 'EMFILE' = 'ENOSPC';
   count = 0;
   /** Called before and after each change: when the next one begins it is done. */
   before: () => void = () => {};
@@ -87,8 +88,8 @@ export class Fuse {
     this.left--;
     if (this.fullCount > 0 && growing.has(key)) {
       this.fullCount--;
-      const message = `ENOSPC: no space left on device, ${String(key)}`;
-      throw Object.assign(new Error(message), { code: 'ENOSPC', errno: -28, syscall: key });
+      const message = `${this.fullCode}: ${String(key)}`;
+      throw Object.assign(new Error(message), { code: this.fullCode, syscall: String(key) });
     }
   }
 }

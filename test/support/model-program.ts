@@ -33,7 +33,11 @@ export type Fault =
     }
   | { readonly kind: 'crash sender' | 'cut'; readonly after: number }
   | { readonly kind: 'restart sender' | 'restart receiver' | 'pause' | 'resume' }
-  | { readonly kind: 'full'; readonly changes: number }
+  | {
+      readonly kind: 'full';
+      readonly changes: number;
+      readonly code: 'ENOSPC' | 'EIO' | 'EMFILE';
+    }
   | { readonly kind: 'drift'; readonly operation: Operation };
 
 export type Step =
@@ -225,7 +229,11 @@ function randomFault(random: Random, tree: Guess): Fault {
     case 4:
       return { kind: 'pause' };
     case 5:
-      return { kind: 'full', changes: 1 + randomInteger(random, 6) };
+      return {
+        kind: 'full',
+        changes: 1 + randomInteger(random, 6),
+        code: pick(random, ['ENOSPC', 'EIO', 'EMFILE']),
+      };
     case 6:
       return { kind: 'drift', operation: randomOperation(random, tree) };
     case 7:

@@ -248,6 +248,7 @@ class Run implements RunOutcome {
         return;
       case 'full':
         this.#fuse.fullCount = fault.changes;
+        this.#fuse.fullCode = fault.code;
         return;
       case 'drift':
         if (fault.operation.path === keepPath) return;
