@@ -264,10 +264,11 @@ export class CrashPair {
   }
 }
 
-/** All points of one program; what went wrong, with the point, and how many there were. */
+/** All points of one program, or each so many; what went wrong, and how many there were. */
 export async function crashEverywhere(
   pair: CrashPair,
   program: readonly Operation[],
+  every = 1,
 ): Promise<{ readonly crashes: number; readonly problems: readonly string[] }> {
   let crashes = 0;
   const problems: string[] = [];
@@ -278,11 +279,11 @@ export async function crashEverywhere(
     return found !== undefined && found.length === 0;
   };
   for (const at of commitSteps) await attempt({ side: 'receiver', at });
-  for (let at = 0; await attempt({ side: 'receiver', at }); at++) {
+  for (let at = 0; await attempt({ side: 'receiver', at }); at += every) {
     // And once more while it recovers, at another change each time.
     await attempt({ side: 'receiver', at, again: at % 5 });
   }
-  for (let at = 0; await attempt({ side: 'sender', at, isSettled: false }); at++) {
+  for (let at = 0; await attempt({ side: 'sender', at, isSettled: false }); at += every) {
     await attempt({ side: 'sender', at, isSettled: true });
   }
   return { crashes, problems };

@@ -196,9 +196,10 @@ class Run implements RunOutcome {
 
   async #settle(): Promise<void> {
     const deadlineMs = performance.now() + this.#stuckMs;
-    await this.#faults;
+    // Nothing new strikes from here on, and what struck is waited for.
     this.#due = [];
     this.#crashLabel = undefined;
+    await this.#faults;
     this.#fuse.fullCount = 0;
     if (this.#isPaused) this.#sending?.sender.resume();
     this.#isPaused = false;
