@@ -176,7 +176,9 @@ export class Receiver {
     try {
       await this.#session(connection);
       await connection.close();
-    } catch (error) {
+    } catch (cause) {
+      // A disk may also fail outside of commits, such as when a failed one is mended.
+      const error = sessionError(cause);
       this.#report(connection, error);
       await connection.close(failureOf(error));
     } finally {

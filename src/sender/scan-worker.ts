@@ -47,12 +47,15 @@ const methods = {
   connect(receiver: ReceiverState): boolean {
     opened().reset();
     const { epoch, digest, nextId, secret } = receiver;
-    return opened().confirmed.connect({
+    const isSame = opened().confirmed.connect({
       epoch: Buffer.from(epoch),
       digest: Buffer.from(digest),
       nextId,
       secret: Buffer.from(secret),
     });
+    // The digest says nothing of the root itself: it is told anew.
+    if (!isSame) store?.transaction(() => store?.dropMeta('root'));
+    return isSame;
   },
 
   compareDigests(page: {

@@ -107,6 +107,10 @@ export class SnapshotStore {
     this.#meta.putSync(Buffer.from(key), value);
   }
 
+  dropMeta(key: string): void {
+    this.#meta.removeSync(Buffer.from(key));
+  }
+
   // -- listings ---------------------------------------------------------------------------------
 
   /** All pages of a directory in name order; none when the directory is unknown or empty. */

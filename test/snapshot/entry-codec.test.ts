@@ -145,4 +145,7 @@ t.test('what it would refuse to read it does not write', async t => {
   t.throws(() => encodeEntry(name('a'), { ...file, size: 1.5 }), /size/);
   t.throws(() => encodeEntry(name('a'), { ...file, id: nodeId(0) }), /id/);
   t.throws(() => encodeEntry(name('a'), { ...link, target: '\u0100x' }), /target/);
+  t.throws(() => encodeEntry(name('a'), { ...link, size: 0, target: '' }), /target/);
+  const long = 'x'.repeat(4096);
+  t.throws(() => encodeEntry(name('a'), { ...link, size: 4096, target: long }), /target/);
 });

@@ -1,5 +1,5 @@
-// A destination that dies: after a given number of changes every further one throws, as if the
-// process had been killed between two system calls.
+// A destination that dies or is full: after a given number of changes every further one throws, as
+// if the process had been killed, or the disk had filled up, between two system calls.
 import { ConfinedDirectory } from '../../src/tree/confined-directory.ts';
 
 export class Crash extends Error {}
@@ -19,11 +19,26 @@ const changes: ReadonlySet<string | symbol> = new Set([
   'setTimesSelf',
 ]);
 
+/** Changes that need room. */
+const growing: ReadonlySet<string | symbol> = new Set([
+  'createExclusive',
+  'mkdir',
+  'symlink',
+  'rename',
+  'link',
+]);
+
 /** Shared by all directories of one destination. */
 export class Fuse {
   /** Changes until the crash. */
   left = Number.POSITIVE_INFINITY;
+  /** Changes that fail because of the whole disk, from now on, and how. */
+  fullCount = 0;
+  fullCode: 'ENOSPC' | 'EIO' | 'EMFILE' = 'ENOSPC';
   count = 0;
+  /** Called before and after each change: when the next one begins it is done. */
+  before: () => void = () => {};
+  after: () => void = () => {};
   #isBlown = false;
 
   get isBlown(): boolean {
@@ -53,8 +68,10 @@ export class Fuse {
         const value: unknown = Reflect.get(target, key, target);
         if (typeof value !== 'function') return value;
         return (...args: unknown[]): unknown => {
-          if (changes.has(key) && args[0] !== 'receive.lock') this.#change();
+          const isChange = changes.has(key) && args[0] !== 'receive.lock';
+          if (isChange) this.#change(key);
           const result: unknown = value.apply(target, args.map(unwrapped));
+          if (isChange) this.after();
           if (key === 'retain') return proxy;
           return result instanceof ConfinedDirectory ? this.#wrap(result) : result;
         };
@@ -64,10 +81,16 @@ export class Fuse {
     return proxy;
   }
 
-  #change(): void {
+  #change(key: string | symbol): void {
     this.count++;
+    if (!this.#isBlown) this.before();
     if (this.#isBlown || this.left <= 0) this.blow();
     this.left--;
+    if (this.fullCount > 0 && growing.has(key)) {
+      this.fullCount--;
+      const message = `${this.fullCode}: ${String(key)}`;
+      throw Object.assign(new Error(message), { code: this.fullCode, syscall: String(key) });
+    }
   }
 }
 

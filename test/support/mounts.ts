@@ -21,11 +21,16 @@ export function hasFuse(): boolean {
   return isRoot && existsSync('/dev/fuse') && spawnSync('fuse2fs', ['-V']).error === undefined;
 }
 
+/** A test, or whoever else undoes things at the end, in reverse order. */
+export interface Undoing {
+  teardown(act: () => unknown): void;
+}
+
 /**
  * A folder for mounting on, beside t.testdir(), which would be removed before it is unmounted.
  * Unmounted after the processes that use it were stopped: teardown runs in reverse order.
  */
-export function mountPoint(t: Test): string {
+export function mountPoint(t: Undoing): string {
   const point = realpathSync(mkdtempSync(join(tmpdir(), 'replica-mount-')));
   t.teardown(() => {
     spawnSync('umount', ['-l', point]);
@@ -42,7 +47,7 @@ export function mountTmpfs(t: Test, size: string): string {
 }
 
 /** An XFS, which has reflinks, on a loop device; or why there is none. */
-export function mountReflinks(t: Test): { readonly folder: string } | { readonly skip: string } {
+export function mountReflinks(t: Undoing): { readonly folder: string } | { readonly skip: string } {
   if (!isRoot) return { skip: 'only root may mount' };
   if (spawnSync('mkfs.xfs', ['-V']).error !== undefined) return { skip: 'no mkfs.xfs here' };
   const folder = mountPoint(t);
