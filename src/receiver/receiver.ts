@@ -7,14 +7,7 @@ import type { Connection } from '../net/connection.ts';
 import type { ReplicaStore } from '../store/replica-store.ts';
 import { ConfinedDirectory } from '../tree/confined-directory.ts';
 import { findFlush, isVolatile } from '../tree/durable.ts';
-import {
-  type Hello,
-  type Message,
-  MessageType,
-  protocolMagic,
-  protocolMajor,
-  protocolMinor,
-} from '../wire/messages.ts';
+import { type Hello, type Message, MessageType } from '../wire/messages.ts';
 import { Caretaker, type CaretakerPauses, caretakerPauses } from './caretaker.ts';
 import { Committer } from './commit.ts';
 import { Exclusive } from './exclusive.ts';
@@ -22,6 +15,8 @@ import { failureOf, fenced, foreign, sessionError } from './failure.ts';
 import { failureText, noTotals, type ReceiverFigures } from './figures.ts';
 import { Flush } from './flush.ts';
 import { Folders, privateName } from './folders.ts';
+import { receiverHello } from './hello.ts';
+import { Journal } from './journal.ts';
 import { Lock } from './lock.ts';
 import { chooseStateFolder, openStore } from './open-store.ts';
 import { recover } from './recover.ts';
@@ -71,6 +66,7 @@ interface Parts {
   readonly store: ReplicaStore;
   readonly flush: Flush;
   readonly unfinished: UnfinishedStages;
+  readonly journal: Journal;
 }
 
 export class Receiver {
@@ -122,7 +118,9 @@ export class Receiver {
       store = await openStore({ folder, durable: isDurable, folders, log: options.log });
       const nowMs = options.nowMs ?? Date.now;
       const unfinished = new UnfinishedStages({ folders, secret: store.secret, nowMs });
-      const receiver = new Receiver(options, { folders, lock, store, flush, unfinished });
+      const journal = new Journal({ folder, epoch: store.epoch, log: options.log, nowMs });
+      const parts = { folders, lock, store, flush, unfinished, journal };
+      const receiver = new Receiver(options, parts);
       await receiver.#recover();
       if (!options.isOnlyVerified) receiver.#caretaker = receiver.#newCaretaker();
       return receiver;
@@ -195,8 +193,9 @@ export class Receiver {
     await this.#caretaker?.close();
     await this.#committer.idle();
     await this.#exclusive.run(async () => {});
-    const { folders, lock, store } = this.#parts;
+    const { folders, lock, store, journal } = this.#parts;
     await store.close();
+    journal.close();
     lock.release();
     folders.close();
   }
@@ -206,7 +205,7 @@ export class Receiver {
   }
 
   async #session(connection: Connection): Promise<void> {
-    await connection.send(this.#hello(connection.features));
+    await connection.send(receiverHello(connection.features, this.#instanceId));
     const messages = connection.messages();
     const first = await messages.next();
     if (first.done) return;
@@ -339,21 +338,6 @@ export class Receiver {
       if (this.#live !== live) return;
       yield message;
     }
-  }
-
-  #hello(features: bigint): Hello {
-    return {
-      type: MessageType.Hello,
-      magic: protocolMagic,
-      major: protocolMajor,
-      minor: protocolMinor,
-      features,
-      role: 'receiver',
-      sourceId: Buffer.alloc(16),
-      instanceId: this.#instanceId,
-      label: '',
-      takeOver: false,
-    };
   }
 
   #newCommitter(): Committer {
