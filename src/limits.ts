@@ -143,3 +143,5 @@ export const controlAnswerSizeMax = 64 * 1024 * 1024;
  */
 export const commitLogFileSizeMax = 8 * 1024 * 1024;
 export const commitLogLineSizeMax = 64 * 1024;
+/** Names of which a sender remembers since when they are in sync: some 10 MB. */
+export const syncTimesMax = 50_000;

@@ -10,6 +10,7 @@ import { clockMs } from './clock.ts';
 import type { Deletes } from './deletes.ts';
 import { isInScope } from './scan-options.ts';
 import type { Folder, ScanState } from './scan-state.ts';
+import type { Since } from './sync-times.ts';
 import { reservedName, type Visibility } from './visibility.ts';
 
 export interface Explanation {
@@ -33,6 +34,8 @@ export interface Explanation {
     /** Neither at the source nor at the replica. */
     | 'absent';
   readonly detail: string;
+  /** Of what is in sync. */
+  readonly since?: Since | undefined;
 }
 
 const absent: Explanation = {
@@ -125,7 +128,8 @@ export class Explainer {
     }
     const { kind, version } = known.entry;
     const more = kind === 'file' ? `, ${seen.size} bytes, version ${version}` : '';
-    return { state: 'in sync', detail: `${kind}${more}` };
+    const since = observed.inSyncSince(folder.id, name);
+    return { state: 'in sync', detail: `${kind}${more}`, since };
   }
 
   #judgeGone(folder: Folder, known: Known | undefined): Explanation {

@@ -10,6 +10,7 @@ import type { InodePlace, Place } from '../store/snapshot-store.ts';
 import type { Confirmation, Reversal } from './change.ts';
 import { clockMs } from './clock.ts';
 import type { ConfirmedLayer, Effect } from './confirmed.ts';
+import { type Since, SyncTimes } from './sync-times.ts';
 
 interface Pending {
   readonly token: number;
@@ -50,6 +51,7 @@ export class Observed {
   readonly #suspects = new Map<NodeId, Place>();
   /** Directories whose records were taken back: what is in them is to be compared again. */
   readonly #touched = new Set<NodeId>();
+  readonly #syncTimes = new SyncTimes();
   #root: { token: number; entry: Entry } | undefined;
   #lastToken = 0;
 
@@ -153,6 +155,11 @@ export class Observed {
     return this.#displaced.get(id);
   }
 
+  /** Since when the name, which is in sync, is so. */
+  inSyncSince(directory: NodeId, name: Name): Since {
+    return this.#syncTimes.since(directory, name);
+  }
+
   beginSweep(): void {
     this.#displaced.clear();
   }
@@ -235,6 +242,7 @@ export class Observed {
       this.#settle(confirmation.token);
       for (const { parent, name, known } of effects) {
         if (this.#pauses.size > 0) this.#pauses.delete(`${parent}/${name}`);
+        if (known !== undefined) this.#syncTimes.note(parent, name);
         if (known?.entry.kind !== 'file') continue;
         if (isRename) this.#unproven.set(known.entry.id, { parent, name });
         if (confirmation.trusted === true) this.#trustAtMs.delete(known.entry.id);
