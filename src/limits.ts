@@ -145,3 +145,5 @@ export const commitLogFileSizeMax = 8 * 1024 * 1024;
 export const commitLogLineSizeMax = 64 * 1024;
 /** Names of which a sender remembers since when they are in sync: some 10 MB. */
 export const syncTimesMax = 50_000;
+/** Files that wait for --settle at a time: 20 MB. With more, the oldest wait until they are old. */
+export const settlingMax = 100_000;

@@ -69,6 +69,16 @@ export class PushCommand extends ReplicaCommand {
   deleteExcluded = Option.Boolean('--delete-excluded', {
     description: 'Delete excluded entries at the destination',
   });
+  maxSize = Option.String('--max-size', {
+    description: '<SIZE> Send no larger files: 500K, 1.5M, 2G; what the replica has of them stays',
+  });
+  oneFileSystem = Option.Boolean('-x,--one-file-system', {
+    description: 'Send nothing below mount points; what the replica has there stays',
+  });
+  settle = Option.Array('--settle', {
+    description:
+      "<TIME> Send a file once it was left alone so long; '*.log=5s' for some; may be repeated",
+  });
   noDelete = Option.Boolean('--no-delete', { description: 'Never delete at the destination' });
   maxDelete = Option.String('--max-delete', {
     description: '<N|P%> Hold deletes beyond this many or this share (default 50%)',

@@ -5,6 +5,8 @@ import { ReplicaError, systemCode } from '../errors.ts';
 import type { SenderOptions } from '../sender/sender.ts';
 import { isInside } from './checks.ts';
 import { type Setting, type Settings, usage } from './settings.ts';
+import { readSettle } from './settle.ts';
+import { readSize } from './size.ts';
 
 export const intervalBounds = { fallback: '500ms', min: 10, max: 86_400_000 };
 export const timeoutBounds = { fallback: '30s', min: 100, max: 86_400_000 };
@@ -21,6 +23,9 @@ export type PushSettings = Pick<
   | 'maxDelete'
   | 'acceptDeletes'
   | 'checksum'
+  | 'maxSize'
+  | 'oneFileSystem'
+  | 'settle'
   | 'cpuShare'
   | 'timeoutMs'
   | 'takeOver'
@@ -34,6 +39,9 @@ export interface GivenPushFlags {
   readonly exclude: readonly string[] | undefined;
   readonly excludeFrom: readonly string[] | undefined;
   readonly deleteExcluded: boolean | undefined;
+  readonly maxSize: string | undefined;
+  readonly oneFileSystem: boolean | undefined;
+  readonly settle: readonly string[] | undefined;
   readonly noDelete: boolean | undefined;
   readonly maxDelete: string | undefined;
   readonly acceptDeletes: boolean | undefined;
@@ -44,11 +52,20 @@ export interface GivenPushFlags {
 }
 
 /** Which part of the source counts, and how long to try to reach the receiver. */
-export type Selection = Pick<SenderOptions, 'paths' | 'exclude' | 'deleteExcluded' | 'timeoutMs'>;
+export type Selection = Pick<
+  SenderOptions,
+  'paths' | 'exclude' | 'deleteExcluded' | 'maxSize' | 'oneFileSystem' | 'timeoutMs'
+>;
 
 export type GivenSelectionFlags = Pick<
   GivenPushFlags,
-  'subPaths' | 'exclude' | 'excludeFrom' | 'deleteExcluded' | 'timeout'
+  | 'subPaths'
+  | 'exclude'
+  | 'excludeFrom'
+  | 'deleteExcluded'
+  | 'maxSize'
+  | 'oneFileSystem'
+  | 'timeout'
 >;
 
 export function readSelection(
@@ -56,6 +73,7 @@ export function readSelection(
   given: GivenSelectionFlags,
   cwd: string,
 ): Selection {
+  const maxSize = settings.text('max-size', given.maxSize);
   return {
     paths: settings.list('path', given.subPaths).map(subPath),
     // The last pattern that matches decides: what the command line says beats the files.
@@ -64,6 +82,8 @@ export function readSelection(
       ...settings.list('exclude', given.exclude),
     ],
     deleteExcluded: settings.switch('delete-excluded', given.deleteExcluded),
+    maxSize: maxSize && readSize(maxSize),
+    oneFileSystem: settings.switch('one-file-system', given.oneFileSystem),
     timeoutMs: settings.duration('timeout', given.timeout, timeoutBounds),
   };
 }
@@ -90,6 +110,7 @@ export function readPushSettings(
     maxDelete: readMaxDelete(settings.text('max-delete', given.maxDelete)),
     acceptDeletes: settings.switch('accept-deletes', given.acceptDeletes),
     checksum: settings.switch('checksum', given.checksum),
+    settle: readSettle(settings.list('settle', given.settle)),
     cpuShare: readCpuLimit(settings.text('cpu-limit', given.cpuLimit)),
     takeOver: settings.switch('take-over', given.takeOver),
   };

@@ -51,7 +51,7 @@ export class VerifyCommand extends ReplicaCommand {
   static override notes = [
     'Both sides read every file. A line for each path that differs, then a summary; 0 when equal, 23 when not. Nothing is changed without --repair, not even times, and a push that is running goes on.',
     'Reasons: content, missing (at the replica), extra (there only), type, mode, time, target, hard link, unreadable, changing (while it was read).',
-    '<target> and the key are as for push; give the same --exclude.',
+    '<target> and the key are as for push; give the same --exclude, --max-size and -x.',
   ];
 
   source = Option.String({ name: 'src' });
@@ -67,6 +67,12 @@ export class VerifyCommand extends ReplicaCommand {
   excludeFrom = Option.Array('--exclude-from', { description: '<F> As for push' });
   deleteExcluded = Option.Boolean('--delete-excluded', {
     description: 'Excluded entries should not be at the replica',
+  });
+  maxSize = Option.String('--max-size', {
+    description: '<SIZE> Compare no larger files, as for push',
+  });
+  oneFileSystem = Option.Boolean('-x,--one-file-system', {
+    description: 'Stay on one file system, as for push',
   });
   timeout = Option.String('--timeout', {
     description: '<TIME> Give up when unreachable this long (default 30s)',
@@ -119,6 +125,8 @@ export class VerifyCommand extends ReplicaCommand {
         paths: given.paths,
         exclude,
         deleteExcluded: given.deleteExcluded,
+        maxSize: given.maxSize,
+        oneFileSystem: given.oneFileSystem,
         timeoutMs: given.timeoutMs,
         signal,
       });

@@ -20,6 +20,7 @@ import { itemize } from './itemize.ts';
 import type { ReadMethods } from './read-worker.ts';
 import { scopePath } from './scan-options.ts';
 import type { ScanMethods } from './scan-worker.ts';
+import type { SettleRule } from './settling.ts';
 import { type SenderStatus, StatusBoard } from './status-board.ts';
 import { type Flushed, Steering } from './steering.ts';
 import { SweepReport } from './sweep-report.ts';
@@ -46,6 +47,9 @@ export interface SenderOptions {
   readonly maxDelete: MaxDelete;
   readonly acceptDeletes: boolean;
   readonly checksum: boolean;
+  readonly maxSize?: number | undefined;
+  readonly oneFileSystem?: boolean | undefined;
+  readonly settle?: readonly SettleRule[] | undefined;
   /** Of one core, that looking for changes may take on average; 0.1 is 10%. */
   readonly cpuShare: number;
   /** CPU time of the process so far, threads and children included. */
@@ -124,6 +128,9 @@ export class Sender {
         acceptDeletes: options.acceptDeletes,
         scope: options.paths.map(scopePath),
         checksum: options.checksum,
+        maxSize: options.maxSize,
+        oneFileSystem: options.oneFileSystem,
+        settle: options.settle,
       },
     });
     return new Sender(options, { scanner, reader, ...opened });

@@ -29,6 +29,8 @@ export interface VerifierOptions {
   readonly paths: readonly string[];
   readonly exclude: readonly string[];
   readonly deleteExcluded: boolean;
+  readonly maxSize?: number | undefined;
+  readonly oneFileSystem?: boolean | undefined;
   /** Time to reach the receiver. */
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
@@ -100,10 +102,13 @@ export class Verifier {
   /** Everything, contents included; what differs is looked at twice. */
   async pass(): Promise<Verified> {
     const { source, paths, exclude, deleteExcluded, signal, settleMs } = this.#options;
+    const { maxSize, oneFileSystem } = this.#options;
     await this.#worker.call('begin', {
       root: fromUserPath(source),
       exclude,
       deleteExcluded,
+      maxSize,
+      oneFileSystem,
       scope: paths.map(scopePath),
       secret: new Uint8Array(this.#secret),
     });
