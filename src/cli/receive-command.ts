@@ -15,6 +15,7 @@ import type { RunningListener, RunningReceiver } from './programs.ts';
 import { ReceiveMetrics } from './receive-metrics.ts';
 import { ReplicaCommand, type Surroundings } from './replica-command.ts';
 import { usage } from './settings.ts';
+import { readSize } from './size.ts';
 import { stdioBanner } from './ssh-command.ts';
 import { defaultPort, isLoopbackHost } from './target.ts';
 
@@ -52,6 +53,10 @@ export class ReceiveCommand extends ReplicaCommand {
   keep = Option.String('--keep', {
     description: '<TIME> Keep replaced and deleted content this long (default 24h)',
   });
+  quota = Option.String('--quota', {
+    description:
+      '<SIZE> Hold at most this much, 500M or 2T; files for which there is no room are refused',
+  });
   specialBits = Option.Boolean('--special-bits', {
     description: 'Replicate setuid, setgid and sticky bits',
   });
@@ -83,6 +88,7 @@ export class ReceiveCommand extends ReplicaCommand {
     const stateFolder = settings.text('state', this.state)?.value;
     const root = resolve(cwd, this.destination);
     const options = readDestinationSettings(settings, this);
+    const quota = settings.text('quota', this.quota);
     checkDestination(root);
     if (uid === 0) log.warn({}, 'running as root: a user of its own would be safer');
 
@@ -90,6 +96,7 @@ export class ReceiveCommand extends ReplicaCommand {
       root,
       ...(stateFolder === undefined ? {} : { stateFolder: resolve(cwd, stateFolder) }),
       ...options,
+      quota: quota && readSize(quota),
       log,
     });
     try {

@@ -19,6 +19,7 @@ import { receiverHello } from './hello.ts';
 import { Journal } from './journal.ts';
 import { Lock } from './lock.ts';
 import { chooseStateFolder, openStore } from './open-store.ts';
+import { Quota } from './quota.ts';
 import { recover } from './recover.ts';
 import { Session } from './session.ts';
 import { UnfinishedStages } from './unfinished.ts';
@@ -38,6 +39,8 @@ export interface ReceiverOptions {
   readonly keepMs: number;
   /** Set setuid, setgid and sticky bits as the source has them. */
   readonly specialBits: boolean;
+  /** Bytes of files it may hold; more is refused. */
+  readonly quota?: number | undefined;
   /** For a verifier in this process: only a replica, and nothing is put right by itself. */
   readonly isOnlyVerified?: boolean | undefined;
   readonly log: Log;
@@ -67,6 +70,7 @@ interface Parts {
   readonly flush: Flush;
   readonly unfinished: UnfinishedStages;
   readonly journal: Journal;
+  readonly quota: Quota;
 }
 
 export class Receiver {
@@ -119,7 +123,8 @@ export class Receiver {
       const nowMs = options.nowMs ?? Date.now;
       const unfinished = new UnfinishedStages({ folders, secret: store.secret, nowMs });
       const journal = new Journal({ folder, epoch: store.epoch, log: options.log, nowMs });
-      const parts = { folders, lock, store, flush, unfinished, journal };
+      const quota = new Quota(store, options.quota);
+      const parts = { folders, lock, store, flush, unfinished, journal, quota };
       const receiver = new Receiver(options, parts);
       await receiver.#recover();
       if (!options.isOnlyVerified) receiver.#caretaker = receiver.#newCaretaker();

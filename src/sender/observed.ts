@@ -25,10 +25,9 @@ interface Pause {
 }
 
 /** A file that keeps changing is read again after growing pauses. */
-const pauseMinMs = 100;
-const pauseMaxMs = 10_000;
-/** What cannot be read, or not be held by the receiver, is tried again less often. */
-const unreadablePauseMs = 5_000;
+const unstablePauseMs = { min: 100, max: 10_000 };
+/** What cannot be read, or not be held by the receiver, is tried again less and less often. */
+const unreadablePauseMs = { min: 5_000, max: 300_000 };
 
 export class Observed {
   readonly #confirmed: ConfirmedLayer;
@@ -302,9 +301,10 @@ export class Observed {
   #pause(effects: readonly Effect[], reason: 'unstable' | 'unreadable'): void {
     for (const { parent, name } of effects) {
       const key = `${parent}/${name}`;
-      const before = this.#pauses.get(key)?.delayMs ?? pauseMinMs / 2;
-      const delayMs =
-        reason === 'unreadable' ? unreadablePauseMs : Math.min(before * 2, pauseMaxMs);
+      const before = this.#pauses.get(key);
+      const { min, max } = reason === 'unreadable' ? unreadablePauseMs : unstablePauseMs;
+      const lastMs = before?.reason === reason ? before.delayMs : min / 2;
+      const delayMs = Math.min(lastMs * 2, max);
       this.#pauses.set(key, { reason, untilMs: clockMs() + delayMs, delayMs });
     }
   }
