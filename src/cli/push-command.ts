@@ -22,7 +22,7 @@ import { ReplicaCommand, type Surroundings } from './replica-command.ts';
 import { openRoute } from './route.ts';
 import { controlProtocol } from './running-pushes.ts';
 import { sourceIdentity } from './source-identity.ts';
-import { parseTarget } from './target.ts';
+import { parseTarget, replicaOf } from './target.ts';
 import { targetName } from './target-name.ts';
 import { untilStopped } from './until-stopped.ts';
 import { makePrivateFolder, senderStateFolder } from './user-folders.ts';
@@ -43,7 +43,7 @@ export class PushCommand extends ReplicaCommand {
     ],
   });
   static override notes = [
-    '<target> is a receiver (host, host:port, [::1]:7375), a folder on another machine (ssh://user@host/path; /~/path is below the home there) or a folder on this machine (a path with a slash, or file: and a path). It becomes equal to what is in <src>.',
+    '<target> is a receiver (host, host:port, [::1]:7375, or replica://host:port/name for one that holds several), a folder on another machine (ssh://user@host/path; /~/path is below the home there) or a folder on this machine (a path with a slash, or file: and a path). It becomes equal to what is in <src>.',
     "The receiver's key: --key-file, else REPLICA_KEY (a pairing string), else what 'replica pair' stored, else, on this machine, your own receiver's.",
     metricsNote,
   ];
@@ -187,6 +187,7 @@ export class PushCommand extends ReplicaCommand {
         stateFolder,
         sourceId: sourceIdentity(source, hostname),
         label: `${hostname}:${source}`,
+        replica: replicaOf(target),
         cpuMs: processCpuMs,
         exclude: [...own.exclude, ...ownFilesExclusions(source, ownFiles)],
         log,

@@ -24,7 +24,7 @@ import {
 import { ReplicaCommand, type Surroundings } from './replica-command.ts';
 import { openRoute, type Route } from './route.ts';
 import { sourceIdentity } from './source-identity.ts';
-import { parseTarget } from './target.ts';
+import { parseTarget, replicaOf } from './target.ts';
 import { makePrivateFolder, senderStateFolder } from './user-folders.ts';
 
 /** Between looks at what a sender that is running puts right. */
@@ -35,6 +35,7 @@ interface Work {
   readonly source: string;
   readonly route: Route;
   readonly stateBase: string;
+  readonly replica: string | undefined;
   readonly selection: Selection;
   readonly surroundings: Surroundings;
 }
@@ -122,6 +123,7 @@ export class VerifyCommand extends ReplicaCommand {
         connect: abort => route.connect(abort),
         sourceId: sourceIdentity(source, hostname),
         label: `${hostname}:${source}`,
+        replica: replicaOf(target),
         paths: given.paths,
         exclude,
         deleteExcluded: given.deleteExcluded,
@@ -132,7 +134,10 @@ export class VerifyCommand extends ReplicaCommand {
       });
       try {
         const selection = { ...given, exclude };
-        return await this.#verify(verifier, { source, route, stateBase, selection, surroundings });
+        return await this.#verify(verifier, {
+          ...{ source, route, stateBase, selection, surroundings },
+          replica: replicaOf(target),
+        });
       } finally {
         await closeInTime(() => verifier.close(), log, this.context);
       }
@@ -174,7 +179,7 @@ export class VerifyCommand extends ReplicaCommand {
   }
 
   /** `push --once`. */
-  async #push({ source, route, stateBase, selection, surroundings }: Work): Promise<void> {
+  async #push({ source, route, stateBase, selection, replica, surroundings }: Work): Promise<void> {
     const { hostname, signal, stdout } = this.context;
     const { log } = surroundings;
     const stateFolder = senderStateFolder(stateBase, source, route.name);
@@ -187,6 +192,7 @@ export class VerifyCommand extends ReplicaCommand {
       stateFolder,
       sourceId: sourceIdentity(source, hostname),
       label: `${hostname}:${source}`,
+      replica,
       cpuMs: processCpuMs,
       log,
       signal,

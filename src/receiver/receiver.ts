@@ -8,6 +8,7 @@ import type { ReplicaStore } from '../store/replica-store.ts';
 import { ConfinedDirectory } from '../tree/confined-directory.ts';
 import { findFlush, isVolatile } from '../tree/durable.ts';
 import { type Hello, type Message, MessageType } from '../wire/messages.ts';
+import { type Caller, hear } from './caller.ts';
 import { Caretaker, type CaretakerPauses, caretakerPauses } from './caretaker.ts';
 import { Committer } from './commit.ts';
 import { Exclusive } from './exclusive.ts';
@@ -15,13 +16,13 @@ import { failureOf, fenced, foreign, sessionError } from './failure.ts';
 import { failureText, noTotals, type ReceiverFigures } from './figures.ts';
 import { Flush } from './flush.ts';
 import { Folders, privateName } from './folders.ts';
-import { receiverHello } from './hello.ts';
 import { Journal } from './journal.ts';
 import { Lock } from './lock.ts';
 import { chooseStateFolder, openStore } from './open-store.ts';
 import { Quota } from './quota.ts';
 import { recover } from './recover.ts';
 import { Session } from './session.ts';
+import { refuseName } from './switchboard.ts';
 import { UnfinishedStages } from './unfinished.ts';
 import { VerifySession } from './verify-session.ts';
 
@@ -169,15 +170,15 @@ export class Receiver {
   }
 
   /**
-   * One connection until it ends. A newer instance of the sender ends the session of an older one.
+   * One connection until it ends; `caller`: whoever answered it has heard its Hello. A newer instance of the sender ends the session of an older one.
    * Never rejects: what went wrong is told to the peer and logged.
    */
-  async serve(connection: Connection): Promise<void> {
+  async serve(connection: Connection, caller?: Caller): Promise<void> {
     if (this.#isClosed)
       return connection.close({ code: 'shutdown', message: 'receiver is closing' });
     this.#connections.add(connection);
     try {
-      await this.#session(connection);
+      await this.#session(connection, caller);
       await connection.close();
     } catch (error) {
       this.#report(connection, error);
@@ -209,15 +210,11 @@ export class Receiver {
     await this.close();
   }
 
-  async #session(connection: Connection): Promise<void> {
-    await connection.send(receiverHello(connection.features, this.#instanceId));
-    const messages = connection.messages();
-    const first = await messages.next();
-    if (first.done) return;
-    const hello = first.value;
-    if (hello.type !== MessageType.Hello) {
-      throw new ReplicaError('ERR_PROTOCOL', 'the first message is no hello');
-    }
+  async #session(connection: Connection, caller: Caller | undefined): Promise<void> {
+    const heard = caller ?? (await hear(connection, this.#instanceId));
+    if (heard === undefined) return;
+    const { hello, messages } = heard;
+    if (caller === undefined) refuseName(hello);
     if (hello.role === 'verifier') return this.#verify(hello, connection, messages);
     if (hello.role !== 'sender') {
       throw new ReplicaError('ERR_PROTOCOL', 'both sides are receivers');

@@ -36,6 +36,8 @@ export interface SenderOptions {
   /** 16 bytes, the same for the same tree whatever state is lost. */
   readonly sourceId: Buffer;
   readonly label: string;
+  /** Which of the receiver's replicas; default: the one without a name. */
+  readonly replica?: string | undefined;
   readonly intervalMs: number;
   readonly once: boolean;
   readonly dryRun: boolean;

@@ -26,6 +26,8 @@ export interface VerifierOptions {
   /** 16 bytes, that of the sender. */
   readonly sourceId: Buffer;
   readonly label: string;
+  /** Which of the receiver's replicas; default: the one without a name. */
+  readonly replica?: string | undefined;
   readonly paths: readonly string[];
   readonly exclude: readonly string[];
   readonly deleteExcluded: boolean;
@@ -66,8 +68,8 @@ export class Verifier {
       try {
         connection = await options.connect(options.signal);
         const messages = connection.messages();
-        const { sourceId, label } = options;
-        const identity = { sourceId, label, instanceId: randomBytes(16), takeOver: false };
+        const { sourceId, label, replica } = options;
+        const identity = { sourceId, label, replica, instanceId: randomBytes(16), takeOver: false };
         const { secret } = await greet(connection, messages, { ...identity, role: 'verifier' });
         return new Verifier(options, { connection, messages, secret });
       } catch (error) {

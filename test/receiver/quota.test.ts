@@ -114,6 +114,21 @@ t.test('a stage without room is not written, and its operation refused', async t
   await sender.close();
 });
 
+t.test('a stage without room stays refused though room was made meanwhile', async t => {
+  const { sender } = await open(t);
+  const a = sender.file(rootId, 'a', 'x'.repeat(60));
+  await sender.commit([a]);
+  const entry = sender.fileEntry(60);
+  const stage = 7;
+  const opening = { type: MessageType.StageOpen, stage, id: entry.id, size: 60, baseVersion: 0 };
+  await sender.connection.send(opening);
+  await sender.commit([remove(rootId, 'a', a.entry.id)]);
+  const content = { kind: 'stage', stage } as const;
+  const file: Operation = { kind: 'file', parent: rootId, name: 'b' as never, entry, content };
+  t.match((await sender.commit([file])).rejected, [refusal(60, 40)]);
+  await sender.close();
+});
+
 t.test('a stage that had room and has none any more leaves nothing open', async t => {
   const { sender } = await open(t);
   const { connection } = sender;
