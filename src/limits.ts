@@ -140,3 +140,13 @@ export const controlRequestMs = 10_000;
 export const controlAnswerMs = 10_000;
 /** `list` of 20,000 changes with long names. */
 export const controlAnswerSizeMax = 64 * 1024 * 1024;
+/**
+ * What a receiver remembers of its commits for `replica log`: two files of this size, of some
+ * 100,000 operations; and one commit in it, at most 256 operations with long paths.
+ */
+export const commitLogFileSizeMax = 8 * 1024 * 1024;
+export const commitLogLineSizeMax = 64 * 1024;
+/** Names of which a sender remembers since when they are in sync: some 10 MB. */
+export const syncTimesMax = 50_000;
+/** Files that wait for --settle at a time: 20 MB. With more, the oldest wait until they are old. */
+export const settlingMax = 100_000;

@@ -9,6 +9,7 @@ import { CompletionCommand, ManCommand } from './document-commands.ts';
 import { ExitCode, exitCodeMeanings, exitCodeOf } from './exit-code.ts';
 import { formatCommandHelp, formatOverview } from './help.ts';
 import { KeyListCommand, KeyNewCommand, KeyRevokeCommand, KeyShowCommand } from './key-command.ts';
+import { LogCommand } from './log-command.ts';
 import { PairCommand } from './pair-command.ts';
 import { plainLine } from './plain-line.ts';
 import { type Programs, realPrograms } from './programs.ts';
@@ -47,6 +48,7 @@ const commandClasses: readonly (CommandClass<CliContext> & {
   AddCommand,
   UpCommand,
   VerifyCommand,
+  LogCommand,
   PairCommand,
   KeyShowCommand,
   KeyNewCommand,

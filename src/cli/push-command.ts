@@ -22,7 +22,7 @@ import { ReplicaCommand, type Surroundings } from './replica-command.ts';
 import { openRoute } from './route.ts';
 import { controlProtocol } from './running-pushes.ts';
 import { sourceIdentity } from './source-identity.ts';
-import { parseTarget } from './target.ts';
+import { parseTarget, replicaOf } from './target.ts';
 import { targetName } from './target-name.ts';
 import { untilStopped } from './until-stopped.ts';
 import { makePrivateFolder, senderStateFolder } from './user-folders.ts';
@@ -43,7 +43,7 @@ export class PushCommand extends ReplicaCommand {
     ],
   });
   static override notes = [
-    '<target> is a receiver (host, host:port, [::1]:7375), a folder on another machine (ssh://user@host/path; /~/path is below the home there) or a folder on this machine (a path with a slash, or file: and a path). It becomes equal to what is in <src>.',
+    '<target> is a receiver (host, host:port, [::1]:7375, or replica://host:port/name for one that holds several), a folder on another machine (ssh://user@host/path; /~/path is below the home there) or a folder on this machine (a path with a slash, or file: and a path). It becomes equal to what is in <src>.',
     "The receiver's key: --key-file, else REPLICA_KEY (a pairing string), else what 'replica pair' stored, else, on this machine, your own receiver's.",
     metricsNote,
   ];
@@ -68,6 +68,16 @@ export class PushCommand extends ReplicaCommand {
   });
   deleteExcluded = Option.Boolean('--delete-excluded', {
     description: 'Delete excluded entries at the destination',
+  });
+  maxSize = Option.String('--max-size', {
+    description: '<SIZE> Send no larger files: 500K, 1.5M, 2G; what the replica has of them stays',
+  });
+  oneFileSystem = Option.Boolean('-x,--one-file-system', {
+    description: 'Send nothing below mount points; what the replica has there stays',
+  });
+  settle = Option.Array('--settle', {
+    description:
+      "<TIME> Send a file once it was left alone so long; '*.log=5s' for some; may be repeated",
   });
   noDelete = Option.Boolean('--no-delete', { description: 'Never delete at the destination' });
   maxDelete = Option.String('--max-delete', {
@@ -181,6 +191,7 @@ export class PushCommand extends ReplicaCommand {
         stateFolder,
         sourceId: sourceIdentity(source, hostname),
         label: `${hostname}:${source}`,
+        replica: replicaOf(target),
         cpuMs: processCpuMs,
         exclude: [...own.exclude, ...ownFilesExclusions(source, ownFiles)],
         log,

@@ -84,17 +84,21 @@ export function reportEvent(event: SenderEvent, { log, stdout }: ReportTo): void
       stdout.write(`${plainLine(event.text)}\n`);
       return;
     case 'synced':
-      reportSynced(event.entries, event.special, log);
+      reportSynced(event, log);
       return;
     case 'end':
       reportEnd(event.outcome, log);
   }
 }
 
-function reportSynced(entries: number, special: number, log: Log): void {
-  const what = count(special, 'socket, pipe or device', 'sockets, pipes and devices');
-  const skipped = special > 0 ? `; skipped ${what}` : '';
-  log.info({ entries, special }, `in sync, ${count(entries, 'entry', 'entries')}${skipped}`);
+function reportSynced(event: SenderEvent & { readonly kind: 'synced' }, log: Log): void {
+  const { entries, special, tooLarge = 0 } = event;
+  const kinds = count(special, 'socket, pipe or device', 'sockets, pipes and devices');
+  const sizes = `${count(tooLarge, 'file')} beyond --max-size`;
+  const skipped = [...(special > 0 ? [kinds] : []), ...(tooLarge > 0 ? [sizes] : [])];
+  const but = skipped.length > 0 ? `; skipped ${skipped.join(' and ')}` : '';
+  const fields = { entries, special, ...(tooLarge > 0 ? { tooLarge } : {}) };
+  log.info(fields, `in sync, ${count(entries, 'entry', 'entries')}${but}`);
 }
 
 /** Why a --once did not end equal. */

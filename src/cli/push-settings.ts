@@ -6,6 +6,8 @@ import { scanJobsMax } from '../limits.ts';
 import type { SenderOptions } from '../sender/sender.ts';
 import { isInside } from './checks.ts';
 import { type Setting, type Settings, usage } from './settings.ts';
+import { readSettle } from './settle.ts';
+import { readSize } from './size.ts';
 
 export const intervalBounds = { fallback: '500ms', min: 10, max: 86_400_000 };
 export const timeoutBounds = { fallback: '30s', min: 100, max: 86_400_000 };
@@ -23,6 +25,9 @@ export type PushSettings = Pick<
   | 'acceptDeletes'
   | 'checksum'
   | 'scanJobs'
+  | 'maxSize'
+  | 'oneFileSystem'
+  | 'settle'
   | 'cpuShare'
   | 'timeoutMs'
   | 'takeOver'
@@ -36,6 +41,9 @@ export interface GivenPushFlags {
   readonly exclude: readonly string[] | undefined;
   readonly excludeFrom: readonly string[] | undefined;
   readonly deleteExcluded: boolean | undefined;
+  readonly maxSize: string | undefined;
+  readonly oneFileSystem: boolean | undefined;
+  readonly settle: readonly string[] | undefined;
   readonly noDelete: boolean | undefined;
   readonly maxDelete: string | undefined;
   readonly acceptDeletes: boolean | undefined;
@@ -47,11 +55,20 @@ export interface GivenPushFlags {
 }
 
 /** Which part of the source counts, and how long to try to reach the receiver. */
-export type Selection = Pick<SenderOptions, 'paths' | 'exclude' | 'deleteExcluded' | 'timeoutMs'>;
+export type Selection = Pick<
+  SenderOptions,
+  'paths' | 'exclude' | 'deleteExcluded' | 'maxSize' | 'oneFileSystem' | 'timeoutMs'
+>;
 
 export type GivenSelectionFlags = Pick<
   GivenPushFlags,
-  'subPaths' | 'exclude' | 'excludeFrom' | 'deleteExcluded' | 'timeout'
+  | 'subPaths'
+  | 'exclude'
+  | 'excludeFrom'
+  | 'deleteExcluded'
+  | 'maxSize'
+  | 'oneFileSystem'
+  | 'timeout'
 >;
 
 export function readSelection(
@@ -59,6 +76,7 @@ export function readSelection(
   given: GivenSelectionFlags,
   cwd: string,
 ): Selection {
+  const maxSize = settings.text('max-size', given.maxSize);
   return {
     paths: settings.list('path', given.subPaths).map(subPath),
     // The last pattern that matches decides: what the command line says beats the files.
@@ -67,6 +85,8 @@ export function readSelection(
       ...settings.list('exclude', given.exclude),
     ],
     deleteExcluded: settings.switch('delete-excluded', given.deleteExcluded),
+    maxSize: maxSize && readSize(maxSize),
+    oneFileSystem: settings.switch('one-file-system', given.oneFileSystem),
     timeoutMs: settings.duration('timeout', given.timeout, timeoutBounds),
   };
 }
@@ -94,6 +114,7 @@ export function readPushSettings(
     acceptDeletes: settings.switch('accept-deletes', given.acceptDeletes),
     checksum: settings.switch('checksum', given.checksum),
     scanJobs: readScanJobs(settings.text('scan-jobs', given.scanJobs)),
+    settle: readSettle(settings.list('settle', given.settle)),
     cpuShare: readCpuLimit(settings.text('cpu-limit', given.cpuLimit)),
     takeOver: settings.switch('take-over', given.takeOver),
   };

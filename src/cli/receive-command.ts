@@ -6,15 +6,17 @@ import type { Log } from '../log.ts';
 import { formatAddress } from '../net/address.ts';
 import type { Connection } from '../net/connection.ts';
 import { formatPairing, type Key } from '../store/key-file.ts';
-import { checkDestination } from './checks.ts';
 import { readDestinationSettings } from './destination-settings.ts';
+import { readDestinations } from './destinations.ts';
 import { ExitCode, exitCodeOf } from './exit-code.ts';
 import { KeyRing } from './keys.ts';
 import { metricsDescription, metricsNote, openMetrics } from './metrics-server.ts';
-import type { RunningListener, RunningReceiver } from './programs.ts';
+import { openReplicas, type Replicas } from './open-replicas.ts';
+import type { RunningListener } from './programs.ts';
 import { ReceiveMetrics } from './receive-metrics.ts';
 import { ReplicaCommand, type Surroundings } from './replica-command.ts';
 import { usage } from './settings.ts';
+import { readSize } from './size.ts';
 import { stdioBanner } from './ssh-command.ts';
 import { defaultPort, isLoopbackHost } from './target.ts';
 
@@ -25,14 +27,18 @@ export class ReceiveCommand extends ReplicaCommand {
   static override paths = [['receive']];
   static override usage = Command.Usage({
     description: "Hold a replica in <dst> and accept 'replica push' from senders that have a key",
-    examples: [['On the machine that holds the copy', '$0 receive /srv/copy']],
+    examples: [
+      ['On the machine that holds the copy', '$0 receive /srv/copy'],
+      ['Several, for replica://host/docs and …/www', '$0 receive docs=/srv/docs www=/srv/www'],
+    ],
   });
   static override notes = [
     "The first start makes a key. 'replica key show' prints its pairing string for 'replica pair' on the machine that holds the source. Once connections are accepted, 'listening on HOST:PORT' is printed.",
+    "With a name, as in docs=/srv/docs, a folder is one of several replicas behind one port: 'replica push <src> replica://host:port/docs'. One may be without a name. The flags hold for all of them.",
     metricsNote,
   ];
 
-  destination = Option.String({ name: 'dst' });
+  destinations = Option.Rest({ name: 'dst', required: 1 });
   port = Option.String('--port', { description: '<N> Port, 0 for a free one (default 7375)' });
   host = Option.String('--host', {
     description: '<ADDRESS> Address to listen on (default ::, all of them)',
@@ -51,6 +57,10 @@ export class ReceiveCommand extends ReplicaCommand {
   });
   keep = Option.String('--keep', {
     description: '<TIME> Keep replaced and deleted content this long (default 24h)',
+  });
+  quota = Option.String('--quota', {
+    description:
+      '<SIZE> Hold at most this much, 500M or 2T; files for which there is no room are refused',
   });
   specialBits = Option.Boolean('--special-bits', {
     description: 'Replicate setuid, setgid and sticky bits',
@@ -81,19 +91,23 @@ export class ReceiveCommand extends ReplicaCommand {
     }
     const port = settings.port('port', this.port, defaultPort);
     const stateFolder = settings.text('state', this.state)?.value;
-    const root = resolve(cwd, this.destination);
-    const options = readDestinationSettings(settings, this);
-    checkDestination(root);
+    const destinations = readDestinations(this.destinations, cwd);
+    if (stdio && (destinations.length > 1 || destinations[0]?.name !== '')) {
+      throw usage('--stdio', 'serves one folder without a name');
+    }
+    const quota = settings.text('quota', this.quota);
+    const options = {
+      ...readDestinationSettings(settings, this),
+      ...(stateFolder === undefined ? {} : { stateFolder: resolve(cwd, stateFolder) }),
+      quota: quota && readSize(quota),
+      log,
+    };
     if (uid === 0) log.warn({}, 'running as root: a user of its own would be safer');
 
-    const receiver = await this.programs.openReceiver({
-      root,
-      ...(stateFolder === undefined ? {} : { stateFolder: resolve(cwd, stateFolder) }),
-      ...options,
-      log,
-    });
+    const { openReceiver } = this.programs;
+    const receiver = await openReplicas(destinations, { openReceiver, options });
     try {
-      const metrics = new ReceiveMetrics({ destination: root, figures: () => receiver.figures });
+      const metrics = new ReceiveMetrics(receiver.replicas);
       // The config's address is that of a receiver that listens; there may be several of these.
       const isMeasured = !stdio || this.metrics !== undefined;
       await using _server = isMeasured
@@ -145,7 +159,7 @@ export class ReceiveCommand extends ReplicaCommand {
 }
 
 interface Service {
-  readonly receiver: RunningReceiver;
+  readonly receiver: Replicas;
   readonly listener: RunningListener;
   readonly log: Log;
   readonly metrics: ReceiveMetrics;

@@ -1,25 +1,21 @@
 // What a receiver did and holds, for --metrics.
 import type { Connection } from '../net/connection.ts';
 import type { ReceiverFigures } from '../receiver/figures.ts';
-import { type Family, single } from './exposition.ts';
+import { type Family, type Sample, single } from './exposition.ts';
 import type { Health, Metrics } from './metrics-server.ts';
+import type { Replica } from './open-replicas.ts';
 
 type Counted = Pick<Connection, 'bytesReceived' | 'bytesSent'>;
 
-export interface ReceiveMetricsOptions {
-  readonly destination: string;
-  readonly figures: () => ReceiverFigures | undefined;
-}
-
 export class ReceiveMetrics implements Metrics {
-  readonly #options: ReceiveMetricsOptions;
+  readonly #replicas: readonly Replica[];
   readonly #live = new Set<Counted>();
   #connections = 0;
   #bytesReceived = 0;
   #bytesSent = 0;
 
-  constructor(options: ReceiveMetricsOptions) {
-    this.#options = options;
+  constructor(replicas: readonly Replica[]) {
+    this.#replicas = replicas;
   }
 
   began(connection: Counted): void {
@@ -34,18 +30,15 @@ export class ReceiveMetrics implements Metrics {
   }
 
   health(): Health {
-    const figures = this.#options.figures();
-    if (figures?.failure !== undefined) {
-      return { isHealthy: false, reason: `commits fail: ${figures.failure}` };
-    }
-    if (figures?.hasSender === false) {
-      return { isHealthy: false, reason: 'no sender is connected' };
+    for (const { name, figures } of this.#replicas) {
+      const reason = troubleOf(figures());
+      if (reason === undefined) continue;
+      return { isHealthy: false, reason: name === '' ? reason : `${name}: ${reason}` };
     }
     return { isHealthy: true, state: 'a sender is connected' };
   }
 
   families(): readonly Family[] {
-    const figures = this.#options.figures();
     let received = this.#bytesReceived;
     let sent = this.#bytesSent;
     for (const one of this.#live) {
@@ -57,33 +50,79 @@ export class ReceiveMetrics implements Metrics {
         name: 'replica_receive_info',
         type: 'gauge',
         help: 'Always 1; where the replica is.',
-        samples: [{ labels: { destination: this.#options.destination }, value: 1 }],
+        samples: this.#replicas.map(({ name, root }) => ({
+          labels: { destination: root, ...(name === '' ? {} : { replica: name }) },
+          value: 1,
+        })),
       },
-      gauge('connected', '1 while a sender has a session.', figures && +figures.hasSender),
+      this.#each('gauge', 'connected', '1 while a sender has a session.', one => +one.hasSender),
       gauge('connections', 'Open connections, verifiers included.', this.#live.size),
       counter('connections_total', 'Connections that passed the handshake.', this.#connections),
-      counter('failed_sessions_total', 'Sessions ended by a failure.', figures?.failedSessions),
+      this.#each(
+        'counter',
+        'failed_sessions_total',
+        'Sessions ended by a failure.',
+        one => one.failedSessions,
+      ),
       counter('received_bytes_total', 'Bytes received, as on the wire.', received),
       counter('answered_bytes_total', 'Bytes sent back, as on the wire.', sent),
-      counter('commits_total', 'Durable commits.', figures?.commits),
-      counter('operations_total', 'Operations of durable commits.', figures?.operations),
+      this.#each('counter', 'commits_total', 'Durable commits.', one => one.commits),
+      this.#each(
+        'counter',
+        'operations_total',
+        'Operations of durable commits.',
+        one => one.operations,
+      ),
       {
         name: 'replica_commit_seconds',
         type: 'summary',
         help: 'Making groups of commits durable and applying them.',
-        samples: figures
-          ? [
-              { suffix: '_sum', value: figures.ms / 1000 },
-              { suffix: '_count', value: figures.groups },
-            ]
-          : [],
+        samples: this.#samples(figures => [
+          { suffix: '_sum', value: figures.ms / 1000 },
+          { suffix: '_count', value: figures.groups },
+        ]),
       },
-      gauge('watermark', 'Number of the newest durable commit.', figures?.watermark),
-      gauge('entries', 'Entries of the replica.', figures?.entries),
-      counter('drift_total', 'Entries found other than recorded, and kept.', figures?.drift),
-      counter('sweeps_total', 'Complete looks at the replica.', figures?.sweeps),
+      this.#each(
+        'gauge',
+        'watermark',
+        'Number of the newest durable commit.',
+        one => one.watermark,
+      ),
+      this.#each('gauge', 'entries', 'Entries of the replica.', one => one.entries),
+      this.#each(
+        'counter',
+        'drift_total',
+        'Entries found other than recorded, and kept.',
+        one => one.drift,
+      ),
+      this.#each('counter', 'sweeps_total', 'Complete looks at the replica.', one => one.sweeps),
     ];
   }
+
+  #each(
+    type: 'counter' | 'gauge',
+    name: string,
+    help: string,
+    pick: (figures: ReceiverFigures) => number,
+  ): Family {
+    const samples = this.#samples(figures => [{ value: pick(figures) }]);
+    return { name: `replica_${name}`, type, help, samples };
+  }
+
+  /** Of every replica, with its name if it has one. */
+  #samples(pick: (figures: ReceiverFigures) => readonly Sample[]): Sample[] {
+    return this.#replicas.flatMap(({ name, figures }) => {
+      const found = figures();
+      const labels = name === '' ? {} : { labels: { replica: name } };
+      return found === undefined ? [] : pick(found).map(sample => ({ ...sample, ...labels }));
+    });
+  }
+}
+
+/** Why it does no good at the moment. */
+function troubleOf(figures: ReceiverFigures | undefined): string | undefined {
+  if (figures?.failure !== undefined) return `commits fail: ${figures.failure}`;
+  return figures?.hasSender === false ? 'no sender is connected' : undefined;
 }
 
 function gauge(name: string, help: string, value: number | undefined): Family {

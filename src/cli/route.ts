@@ -3,7 +3,6 @@ import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { ReplicaError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { formatAddress } from '../net/address.ts';
 import type { Connection } from '../net/connection.ts';
 import type { Compression } from '../net/packing.ts';
 import type { Throttle } from '../net/throttle.ts';
@@ -17,7 +16,7 @@ import { timeoutBounds } from './push-settings.ts';
 import type { Surroundings } from './replica-command.ts';
 import { usage } from './settings.ts';
 import { type SshTarget, splitCommand, sshCommand } from './ssh-command.ts';
-import { isLoopbackHost, sshName, type Target } from './target.ts';
+import { hostName, isLoopbackHost, sshName, type Target } from './target.ts';
 
 /** One attempt to connect; the sender tries again for as long as it is told to. */
 const connectMsMax = 15_000;
@@ -155,10 +154,11 @@ async function sshRoute(target: SshTarget, options: RouteOptions): Promise<Route
 }
 
 async function remoteRoute(
-  { host, port }: Target & { readonly kind: 'host' },
+  target: Target & { readonly kind: 'host' },
   { surroundings, context, programs, flags, compression, throttle }: RouteOptions,
 ): Promise<Route> {
   const { settings } = surroundings;
+  const { host, port } = target;
   const insecure = settings.switch('insecure', flags.insecure);
   if (insecure && !isLoopbackHost(host)) {
     throw usage('--insecure', `only to a loopback address, not ${host}`);
@@ -176,7 +176,7 @@ async function remoteRoute(
   if (!insecure) key();
   const timeoutMs = settings.duration('timeout', flags.timeout, timeoutBounds);
   return {
-    name: formatAddress(host, port),
+    name: hostName(target),
     connect: async signal =>
       await programs.dial({
         host,

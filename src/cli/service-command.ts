@@ -5,6 +5,7 @@ import { dirname, isAbsolute, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command, Option } from 'clipanion';
 import { checkSource } from './checks.ts';
+import { readDestination } from './destinations.ts';
 import { ExitCode } from './exit-code.ts';
 import { plainLine } from './plain-line.ts';
 import { ReplicaCommand, type Surroundings } from './replica-command.ts';
@@ -191,14 +192,19 @@ export class ServiceReceiveCommand extends ServiceCommand {
   own = Option.Proxy({ name: 'flags' });
 
   protected override async perform(): Promise<ExitCode> {
-    const root = resolve(this.context.cwd, this.destination);
+    const { cwd } = this.context;
+    const end = this.own.findIndex(word => word.startsWith('-'));
+    const more = end < 0 ? this.own : this.own.slice(0, end);
+    const destinations = [this.destination, ...more].map(text => readDestination(text, cwd));
+    const roots = destinations.map(({ root }) => root);
+    const words = destinations.map(({ name, root }) => (name === '' ? root : `${name}=${root}`));
     return this.print({
-      program: ['receive', root],
-      own: this.own,
-      mounts: [root],
+      program: ['receive', ...words],
+      own: this.own.slice(more.length),
+      mounts: roots,
       // The first start makes a key there.
-      writable: ({ config }) => [root, config],
-      subject: root,
+      writable: ({ config }) => [...roots, config],
+      subject: roots.join(' '),
       needsNetwork: true,
     });
   }

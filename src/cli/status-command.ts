@@ -86,6 +86,8 @@ export function describe(push: RunningPush, status: PushStatus): readonly [strin
     const sent = `${formatBytes(bytesSent)} sent, ${formatBytes(bytesReused)} reused`;
     lines.push(`${count(operations, 'operation')} in ${count(commits, 'commit')}, ${sent}`);
   }
+  const { tooLarge = 0 } = status;
+  if (tooLarge > 0) lines.push(`${count(tooLarge, 'file')} beyond --max-size skipped`);
   if (bwlimit !== 'off') lines.push(`limited by --bwlimit ${bwlimit}`);
   if (poll !== undefined) lines.push(describePoll(poll));
   if (held !== undefined) {

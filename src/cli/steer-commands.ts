@@ -11,6 +11,7 @@ import { ControlCommand, choiceNote, OnePushCommand } from './control-command.ts
 import { count } from './counted.ts';
 import { formatDuration } from './duration.ts';
 import { ExitCode } from './exit-code.ts';
+import { formatTime } from './local-time.ts';
 import type { Surroundings } from './replica-command.ts';
 import { noPush } from './running-pushes.ts';
 
@@ -164,7 +165,7 @@ export class ExplainCommand extends ControlCommand {
     examples: [['Is it ignored?', '$0 explain ./site/build/app.js']],
   });
   static override notes = [
-    'Asks every running push that has the path in its source. It may be gone already.',
+    "Asks every running push that has the path in its source. It may be gone already. Since when it is in sync counts from the last commit that touched it; what was so before the push began is 'then or before'.",
   ];
 
   subject = Option.String({ name: 'path' });
@@ -179,11 +180,22 @@ export class ExplainCommand extends ControlCommand {
     if (pushes.length === 0) throw noPush({ source: this.subject, target: undefined });
     for (const { push, below } of pushes) {
       const answer = (await this.ask(push, 'explain', { argument: below })) as Explanation; // As it answers.
-      const { state, detail } = answer;
+      const { state, detail, since } = answer;
       const to = pushes.length > 1 ? `${push.target}: ` : '';
       const fields = { path: below === '' ? '.' : below, target: push.target, state, detail };
-      this.print(fields, `${to}${state}${detail === '' ? '' : `: ${detail}`}`);
+      const text = `${to}${state}${detail === '' ? '' : `: ${detail}`}`;
+      this.print({ ...fields, ...sinceFields(since) }, `${text}${describeSince(since)}`);
     }
     return ExitCode.Done;
   }
+}
+
+function describeSince(since: Explanation['since']): string {
+  if (since === undefined) return '';
+  return `, since ${formatTime(since.timeMs)}${since.isExact ? '' : ' or before'}`;
+}
+
+function sinceFields(since: Explanation['since']): object {
+  if (since === undefined) return {};
+  return { since: new Date(since.timeMs).toISOString(), isSinceExact: since.isExact };
 }

@@ -1,13 +1,12 @@
 import { resolve } from 'node:path';
-import { formatAddress } from '../net/address.ts';
 import { realPathOf } from './checks.ts';
-import { sshName, type Target } from './target.ts';
+import { hostName, sshName, type Target } from './target.ts';
 
 /** The same for the same target, however it is written: it names a push's state folder. */
 export function targetName(target: Target, cwd: string): string {
   switch (target.kind) {
     case 'host':
-      return formatAddress(target.host, target.port);
+      return hostName(target);
     case 'ssh':
       return sshName(target);
     case 'path':

@@ -2,13 +2,19 @@
 import { isIP, isIPv6 } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { ReplicaError } from '../errors.ts';
-import { isLoopbackAddress } from '../net/address.ts';
+import { formatAddress, isLoopbackAddress } from '../net/address.ts';
 
 export const defaultPort = 7375;
 
 export type Target =
   /** IPv6 without brackets. */
-  | { readonly kind: 'host'; readonly host: string; readonly port: number }
+  | {
+      readonly kind: 'host';
+      readonly host: string;
+      readonly port: number;
+      /** One of several that the receiver holds. */
+      readonly replica?: string;
+    }
   /** `path` begins with a slash, that of one in the user's home with /~/. */
   | {
       readonly kind: 'ssh';
@@ -21,23 +27,49 @@ export type Target =
   | { readonly kind: 'path'; readonly path: string };
 
 /**
- * `host`, `host:port`, `[::1]:7375`, `ssh://user@host:port/path`, a path with a slash, or `file:`
+ * `host`, `host:port`, `[::1]:7375`, `replica://host:port/name`, `ssh://user@host:port/path`, a path with a slash, or `file:`
  * and a path. Throws ERR_USAGE with the remedy; `host:/path` is refused, or it would silently become a local folder.
  */
 export function parseTarget(text: string): Target {
   if (text.startsWith('file:')) return { kind: 'path', path: filePath(text) };
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text)?.[1]?.toLowerCase();
   if (scheme === 'ssh') return parseSsh(text);
+  if (scheme === 'replica') return parseReplica(text);
   if (scheme !== undefined) throw wrong(text, `${scheme}:// is not supported; use host:port`);
   if (text === '.' || text === '..' || /^\.{0,2}\//.test(text)) return { kind: 'path', path: text };
   if (/^[^/]*:.*\//.test(text)) {
     throw wrong(
       text,
-      'the receiver chooses the folder: give host or host:port, or ssh://host/path (a local path with a colon: ./a:b)',
+      'the receiver chooses the folder: give host, host:port or replica://host/name, or ssh://host/path (a local path with a colon: ./a:b)',
     );
   }
   if (text.includes('/')) return { kind: 'path', path: text };
   return parseHostPort(text);
+}
+
+/** A name as receivers and targets give it to a replica. */
+export function isReplicaName(text: string): boolean {
+  return /^[a-z0-9][a-z0-9._-]{0,63}$/i.test(text);
+}
+
+/** `replica://host[:port][/name]`. */
+function parseReplica(text: string): Target {
+  const [, place = '', name = ''] = /^[^/]*\/\/([^/]*)\/?(.*)$/s.exec(text) ?? [];
+  const target = parseHostPort(place);
+  if (name === '') return target;
+  if (isReplicaName(name)) return { ...target, replica: name };
+  throw wrong(text, `'${name}' is no name of a replica: letters, digits, '.', '_' and '-'`);
+}
+
+/** Which of the replicas there is meant. */
+export function replicaOf(target: Target): string | undefined {
+  return target.kind === 'host' ? target.replica : undefined;
+}
+
+/** The target as it names a state folder, and as people read it. */
+export function hostName({ host, port, replica }: Target & { readonly kind: 'host' }): string {
+  const place = formatAddress(host, port);
+  return replica === undefined ? place : `replica://${place}/${replica}`;
 }
 
 /** `ssh://[user@]host[:port]/path`; /~/path is below the home there. */

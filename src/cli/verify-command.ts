@@ -24,7 +24,7 @@ import {
 import { ReplicaCommand, type Surroundings } from './replica-command.ts';
 import { openRoute, type Route } from './route.ts';
 import { sourceIdentity } from './source-identity.ts';
-import { parseTarget } from './target.ts';
+import { parseTarget, replicaOf } from './target.ts';
 import { makePrivateFolder, senderStateFolder } from './user-folders.ts';
 
 /** Between looks at what a sender that is running puts right. */
@@ -35,6 +35,7 @@ interface Work {
   readonly source: string;
   readonly route: Route;
   readonly stateBase: string;
+  readonly replica: string | undefined;
   readonly selection: Selection;
   readonly surroundings: Surroundings;
 }
@@ -51,7 +52,7 @@ export class VerifyCommand extends ReplicaCommand {
   static override notes = [
     'Both sides read every file. A line for each path that differs, then a summary; 0 when equal, 23 when not. Nothing is changed without --repair, not even times, and a push that is running goes on.',
     'Reasons: content, missing (at the replica), extra (there only), type, mode, time, target, hard link, unreadable, changing (while it was read).',
-    '<target> and the key are as for push; give the same --exclude.',
+    '<target> and the key are as for push; give the same --exclude, --max-size and -x.',
   ];
 
   source = Option.String({ name: 'src' });
@@ -67,6 +68,12 @@ export class VerifyCommand extends ReplicaCommand {
   excludeFrom = Option.Array('--exclude-from', { description: '<F> As for push' });
   deleteExcluded = Option.Boolean('--delete-excluded', {
     description: 'Excluded entries should not be at the replica',
+  });
+  maxSize = Option.String('--max-size', {
+    description: '<SIZE> Compare no larger files, as for push',
+  });
+  oneFileSystem = Option.Boolean('-x,--one-file-system', {
+    description: 'Stay on one file system, as for push',
   });
   timeout = Option.String('--timeout', {
     description: '<TIME> Give up when unreachable this long (default 30s)',
@@ -116,15 +123,21 @@ export class VerifyCommand extends ReplicaCommand {
         connect: abort => route.connect(abort),
         sourceId: sourceIdentity(source, hostname),
         label: `${hostname}:${source}`,
+        replica: replicaOf(target),
         paths: given.paths,
         exclude,
         deleteExcluded: given.deleteExcluded,
+        maxSize: given.maxSize,
+        oneFileSystem: given.oneFileSystem,
         timeoutMs: given.timeoutMs,
         signal,
       });
       try {
         const selection = { ...given, exclude };
-        return await this.#verify(verifier, { source, route, stateBase, selection, surroundings });
+        return await this.#verify(verifier, {
+          ...{ source, route, stateBase, selection, surroundings },
+          replica: replicaOf(target),
+        });
       } finally {
         await closeInTime(() => verifier.close(), log, this.context);
       }
@@ -166,7 +179,7 @@ export class VerifyCommand extends ReplicaCommand {
   }
 
   /** `push --once`. */
-  async #push({ source, route, stateBase, selection, surroundings }: Work): Promise<void> {
+  async #push({ source, route, stateBase, selection, replica, surroundings }: Work): Promise<void> {
     const { hostname, signal, stdout } = this.context;
     const { log } = surroundings;
     const stateFolder = senderStateFolder(stateBase, source, route.name);
@@ -179,6 +192,7 @@ export class VerifyCommand extends ReplicaCommand {
       stateFolder,
       sourceId: sourceIdentity(source, hostname),
       label: `${hostname}:${source}`,
+      replica,
       cpuMs: processCpuMs,
       log,
       signal,

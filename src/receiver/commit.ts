@@ -17,6 +17,7 @@ import {
 } from '../limits.ts';
 import type { Log } from '../log.ts';
 import { Changes } from '../store/changes.ts';
+import type { LoggedCommit } from '../store/commit-log.ts';
 import type { ReplicaStore } from '../store/replica-store.ts';
 import type { ConfinedDirectory } from '../tree/confined-directory.ts';
 import type { StagedFile } from '../tree/staged-file.ts';
@@ -27,6 +28,7 @@ import { sessionError } from './failure.ts';
 import type { Totals } from './figures.ts';
 import type { Flush } from './flush.ts';
 import type { Folders } from './folders.ts';
+import type { Journal } from './journal.ts';
 import { forgetOrphans } from './orphans.ts';
 import { encodeSteps, type Step } from './steps.ts';
 import type { TreeView } from './tree-view.ts';
@@ -53,6 +55,7 @@ export interface CommitOptions {
   readonly specialBits: boolean;
   readonly nowMs: () => number;
   readonly totals: Totals;
+  readonly journal: Journal;
   readonly onStep?: ((label: string) => void) | undefined;
 }
 
@@ -200,18 +203,23 @@ export class Committer {
 
   /** Applies the group to the tree and makes that durable; the records are in `changes`. */
   async #apply(group: readonly StagedCommit[], changes: Changes): Promise<readonly Applied[]> {
-    const { flush, onStep } = this.#options;
+    const { flush, onStep, journal } = this.#options;
     const applier = new Applier({ ...this.#options, changes, isReplay: false });
+    const done: LoggedCommit[] = [];
     try {
       const applied: Applied[] = [];
       for (const { commit, steps } of group) {
         assert.equal(commit, changes.watermark + 1n, 'commits come in order');
-        applied.push(applier.apply({ commit, steps }));
+        const outline = journal.begin(steps, changes);
+        const one = applier.apply({ commit, steps });
+        applied.push(one);
+        done.push(journal.commit(commit, outline.end(one)));
         changes.watermark = commit;
         changes.endIntent(commit);
         await turn();
       }
       await flushTree(applier.tree, flush);
+      journal.write(done);
       onStep?.('applied');
       return applied;
     } finally {

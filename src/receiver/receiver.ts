@@ -7,14 +7,8 @@ import type { Connection } from '../net/connection.ts';
 import type { ReplicaStore } from '../store/replica-store.ts';
 import { ConfinedDirectory } from '../tree/confined-directory.ts';
 import { findFlush, isVolatile } from '../tree/durable.ts';
-import {
-  type Hello,
-  type Message,
-  MessageType,
-  protocolMagic,
-  protocolMajor,
-  protocolMinor,
-} from '../wire/messages.ts';
+import { type Hello, type Message, MessageType } from '../wire/messages.ts';
+import { type Caller, hear } from './caller.ts';
 import { Caretaker, type CaretakerPauses, caretakerPauses } from './caretaker.ts';
 import { Committer } from './commit.ts';
 import { Exclusive } from './exclusive.ts';
@@ -22,10 +16,13 @@ import { failureOf, fenced, foreign, sessionError } from './failure.ts';
 import { failureText, noTotals, type ReceiverFigures } from './figures.ts';
 import { Flush } from './flush.ts';
 import { Folders, privateName } from './folders.ts';
+import { Journal } from './journal.ts';
 import { Lock } from './lock.ts';
 import { chooseStateFolder, openStore } from './open-store.ts';
+import { Quota } from './quota.ts';
 import { recover } from './recover.ts';
 import { Session } from './session.ts';
+import { refuseName } from './switchboard.ts';
 import { UnfinishedStages } from './unfinished.ts';
 import { VerifySession } from './verify-session.ts';
 
@@ -43,6 +40,8 @@ export interface ReceiverOptions {
   readonly keepMs: number;
   /** Set setuid, setgid and sticky bits as the source has them. */
   readonly specialBits: boolean;
+  /** Bytes of files it may hold; more is refused. */
+  readonly quota?: number | undefined;
   /** For a verifier in this process: only a replica, and nothing is put right by itself. */
   readonly isOnlyVerified?: boolean | undefined;
   readonly log: Log;
@@ -71,6 +70,8 @@ interface Parts {
   readonly store: ReplicaStore;
   readonly flush: Flush;
   readonly unfinished: UnfinishedStages;
+  readonly journal: Journal;
+  readonly quota: Quota;
 }
 
 export class Receiver {
@@ -122,7 +123,10 @@ export class Receiver {
       store = await openStore({ folder, durable: isDurable, folders, log: options.log });
       const nowMs = options.nowMs ?? Date.now;
       const unfinished = new UnfinishedStages({ folders, secret: store.secret, nowMs });
-      const receiver = new Receiver(options, { folders, lock, store, flush, unfinished });
+      const journal = new Journal({ folder, epoch: store.epoch, log: options.log, nowMs });
+      const quota = new Quota(store, options.quota);
+      const parts = { folders, lock, store, flush, unfinished, journal, quota };
+      const receiver = new Receiver(options, parts);
       await receiver.#recover();
       if (!options.isOnlyVerified) receiver.#caretaker = receiver.#newCaretaker();
       return receiver;
@@ -166,15 +170,15 @@ export class Receiver {
   }
 
   /**
-   * One connection until it ends. A newer instance of the sender ends the session of an older one.
+   * One connection until it ends; `caller`: whoever answered it has heard its Hello. A newer instance of the sender ends the session of an older one.
    * Never rejects: what went wrong is told to the peer and logged.
    */
-  async serve(connection: Connection): Promise<void> {
+  async serve(connection: Connection, caller?: Caller): Promise<void> {
     if (this.#isClosed)
       return connection.close({ code: 'shutdown', message: 'receiver is closing' });
     this.#connections.add(connection);
     try {
-      await this.#session(connection);
+      await this.#session(connection, caller);
       await connection.close();
     } catch (cause) {
       // A disk may also fail outside of commits, such as when a failed one is mended.
@@ -197,8 +201,9 @@ export class Receiver {
     await this.#caretaker?.close();
     await this.#committer.idle();
     await this.#exclusive.run(async () => {});
-    const { folders, lock, store } = this.#parts;
+    const { folders, lock, store, journal } = this.#parts;
     await store.close();
+    journal.close();
     lock.release();
     folders.close();
   }
@@ -207,15 +212,11 @@ export class Receiver {
     await this.close();
   }
 
-  async #session(connection: Connection): Promise<void> {
-    await connection.send(this.#hello(connection.features));
-    const messages = connection.messages();
-    const first = await messages.next();
-    if (first.done) return;
-    const hello = first.value;
-    if (hello.type !== MessageType.Hello) {
-      throw new ReplicaError('ERR_PROTOCOL', 'the first message is no hello');
-    }
+  async #session(connection: Connection, caller: Caller | undefined): Promise<void> {
+    const heard = caller ?? (await hear(connection, this.#instanceId));
+    if (heard === undefined) return;
+    const { hello, messages } = heard;
+    if (caller === undefined) refuseName(hello);
     if (hello.role === 'verifier') return this.#verify(hello, connection, messages);
     if (hello.role !== 'sender') {
       throw new ReplicaError('ERR_PROTOCOL', 'both sides are receivers');
@@ -341,21 +342,6 @@ export class Receiver {
       if (this.#live !== live) return;
       yield message;
     }
-  }
-
-  #hello(features: bigint): Hello {
-    return {
-      type: MessageType.Hello,
-      magic: protocolMagic,
-      major: protocolMajor,
-      minor: protocolMinor,
-      features,
-      role: 'receiver',
-      sourceId: Buffer.alloc(16),
-      instanceId: this.#instanceId,
-      label: '',
-      takeOver: false,
-    };
   }
 
   #newCommitter(): Committer {

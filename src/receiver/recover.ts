@@ -11,6 +11,7 @@ import { flushTree } from './commit.ts';
 import type { Alternative } from './directories.ts';
 import type { Flush } from './flush.ts';
 import type { Folders } from './folders.ts';
+import type { Journal } from './journal.ts';
 import { forgetKept } from './kept.ts';
 import { forgetOrphans } from './orphans.ts';
 import { decodeSteps } from './steps.ts';
@@ -26,6 +27,7 @@ export interface RecoverOptions {
   readonly log: Log;
   readonly specialBits: boolean;
   readonly nowMs: () => number;
+  readonly journal: Journal;
   readonly onStep?: ((label: string) => void) | undefined;
 }
 
@@ -53,7 +55,7 @@ async function rollForward(
   options: RecoverOptions,
   commits: readonly CommitToApply[],
 ): Promise<void> {
-  const { store, flush } = options;
+  const { store, flush, journal } = options;
   const changes = new Changes(store);
   const moves = directoryMoves(commits, options.folders);
   const kept = keptDirectories(commits, options.folders);
@@ -70,7 +72,11 @@ async function rollForward(
   });
   try {
     for (const { commit, steps } of commits) {
-      if (commit > store.head.watermark) applier.apply({ commit, steps });
+      if (commit > store.head.watermark) {
+        const outline = journal.begin(steps, changes);
+        const applied = applier.apply({ commit, steps });
+        journal.write([journal.commit(commit, outline.end(applied))]);
+      }
       if (commit > changes.watermark) changes.watermark = commit;
       changes.endIntent(commit);
     }

@@ -30,6 +30,8 @@ import { failureOf, sessionError } from './failure.ts';
 import type { Flush } from './flush.ts';
 import { type Folders, privateName } from './folders.ts';
 import { sendDigests, sendListing } from './listings.ts';
+import type { Quota } from './quota.ts';
+import { RefusedStages } from './refused-stages.ts';
 import { fatalMessage, Rejection, refusal } from './rejection.ts';
 import { type Staged, type StagedFolder, type StagedOf, Staging } from './staging.ts';
 import type { StagedNode, Step } from './steps.ts';
@@ -43,6 +45,7 @@ export interface SessionOptions {
   readonly flush: Flush;
   readonly unfinished: UnfinishedStages;
   readonly specialBits: boolean;
+  readonly quota: Quota;
 }
 
 /** A commit whose operations are coming in. */
@@ -61,6 +64,8 @@ interface Arriving {
   isComplete: boolean;
   operationCount: number;
   bytes: number;
+  /** Taken from the quota. */
+  reserved: number;
 }
 
 /** Requests for listings that wait for their answer; a sender has one at a time. */
@@ -70,6 +75,7 @@ export class Session {
   readonly #options: SessionOptions;
   readonly #staging: Staging;
   #arriving: Arriving | undefined;
+  readonly #refused: RefusedStages;
   #nextCommit: bigint;
   /** Node ids from here on are none that this sender can have got to. */
   readonly #idEnd: number;
@@ -84,6 +90,8 @@ export class Session {
       ...options,
       keepOpen: () => options.flush.keepsOpen(this.#arriving?.files.length ?? 0),
     });
+    const isOpen = (stage: number): boolean => this.#staging.hasStage(stage);
+    this.#refused = new RefusedStages({ ...options, isOpen });
     const { watermark, nextId } = options.store.head;
     this.#nextCommit = watermark + 1n;
     this.#idEnd = Math.min(nextId + idsPerConnectionMax, nodeIdMax);
@@ -118,11 +126,13 @@ export class Session {
         this.#offer(message);
         return;
       case MessageType.StageOpen:
+        if (this.#refused.refuses(message)) return;
         return this.#guard(() => this.#staging.openStage(message));
       case MessageType.StageData:
+        if (this.#refused.has(message.stage)) return;
         return this.#guard(() => this.#staging.addToStage(message.stage, message.pieces));
       case MessageType.StageAbort:
-        this.#staging.abortStage(message.stage);
+        if (!this.#refused.end(message.stage)) this.#staging.abortStage(message.stage);
         return;
       case MessageType.InSync:
         this.#options.unfinished.forgetIdle();
@@ -178,6 +188,7 @@ export class Session {
       isComplete: false,
       operationCount: 0,
       bytes: 0,
+      reserved: 0,
     };
   }
 
@@ -207,6 +218,7 @@ export class Session {
     // After a failure the next recovery finds what is staged.
     if (applied) this.#staging.settle(arriving.staged);
     releaseFolders(arriving);
+    this.#options.quota.release(arriving.reserved);
     arriving.resolve();
     if (this.#isOver) return;
     if (!applied) {
@@ -227,6 +239,7 @@ export class Session {
     const arriving = this.#arriving;
     this.#staging.close();
     if (!arriving) return;
+    this.#options.quota.release(arriving.reserved);
     for (const file of arriving.files) file.close();
     this.#staging.setAside(arriving.staged);
     const { staging } = this.#options.folders;
@@ -299,6 +312,15 @@ export class Session {
     index: number,
   ): Promise<Step> {
     const { parent, name, entry } = operation;
+    try {
+      arriving.reserved += this.#refused.reserve(operation);
+    } catch (error) {
+      const { content } = operation;
+      if (content.kind === 'stage' && !this.#refused.end(content.stage)) {
+        this.#staging.abortStage(content.stage);
+      }
+      throw error;
+    }
     const folder = arriving.folders.get(parent);
     const isFree = folder !== undefined && !folder.names.has(name);
     const within = isFree ? { directory: folder.directory, name } : undefined;

@@ -127,6 +127,10 @@ export class Staging {
     if (baseVersion > 0) await build.openBase(baseVersion);
   }
 
+  hasStage(stage: number): boolean {
+    return this.#stages.has(stage);
+  }
+
   async addToStage(stage: number, pieces: readonly Piece[]): Promise<void> {
     const build = this.#stage(stage);
     await this.#add(build, pieces);

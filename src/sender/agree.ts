@@ -28,6 +28,7 @@ export interface Identity {
   readonly takeOver: boolean;
   /** A verifier only looks. */
   readonly role?: 'sender' | 'verifier';
+  readonly replica?: string | undefined;
 }
 
 type Of<T extends Message['type']> = Extract<Message, { type: T }>;
@@ -49,6 +50,7 @@ export async function greet(
     instanceId: identity.instanceId,
     label: identity.label,
     takeOver: identity.takeOver,
+    replica: identity.replica,
   };
   await connection.send(hello);
   connection.flush();

@@ -95,10 +95,14 @@ export interface SweepSummary {
   /** Entries of the tree, as far as it was looked at by now; likewise `special`. */
   readonly entries: number;
   readonly special: number;
+  /** Files beyond --max-size. */
+  readonly tooLarge: number;
   /** Changes handed out. */
   readonly changes: number;
   /** Changes seen but put off: no room in the queue, or a pause after a failed read. */
   readonly deferred: number;
+  /** Those of them that wait for --settle. */
+  readonly settling: number;
   readonly problems: number;
   readonly held: { readonly count: number; readonly reason: string } | undefined;
   /** Time spent scanning, waiting between slices not counted. */

@@ -49,6 +49,8 @@ export interface ComparisonOptions {
   readonly exclude: readonly string[];
   readonly deleteExcluded: boolean;
   readonly scope: readonly string[];
+  readonly maxSize?: number | undefined;
+  readonly oneFileSystem?: boolean | undefined;
   readonly secret: Buffer;
 }
 
@@ -192,7 +194,7 @@ export class Comparison {
   }
 
   #list(folder: Folder): Open {
-    const { root, scope } = this.#options;
+    const { root, scope, maxSize = Number.POSITIVE_INFINITY } = this.#options;
     try {
       this.#writer.reset();
       const { device } = folder;
@@ -207,7 +209,9 @@ export class Comparison {
         const isReserved = folder.depth === 0 && one.name === reservedName;
         const isIgnored = isReserved || rules.ignores(path, one.kind === 'directory');
         if (this.#only && !this.#only.get(folder.id)?.has(one.name)) continue;
-        if (!isIgnored && isInScope(path, scope)) seen.set(one.name, one);
+        const isTooLarge = one.kind === 'file' && one.size > maxSize;
+        if (!isIgnored && isTooLarge) hidden.add(one.name);
+        else if (!isIgnored && isInScope(path, scope)) seen.set(one.name, one);
         else if (!isIgnored || !this.#options.deleteExcluded) hidden.add(one.name);
       }
       if (!this.#only) this.#counts.entries += seen.size;
@@ -298,6 +302,7 @@ export class Comparison {
     // A mount point is on a device of its own.
     const device = seen.nlink === 2 ? statSource(this.#options.root, path)?.dev : folder.device;
     if (device === undefined) return;
+    if (this.#options.oneFileSystem === true && device !== folder.device) return;
     this.#stack.push({ id, path, depth: folder.depth + 1, rules, device });
   }
 

@@ -4,11 +4,12 @@ import type { NodeId } from '../snapshot/entry.ts';
 import { judge } from '../snapshot/guard.ts';
 import type { Known, Seen } from '../snapshot/listing.ts';
 import type { Name } from '../snapshot/name.ts';
-import { below, kindOf, type SourceStats, seenOfStats } from '../tree/source-listing.ts';
+import { below, kindOf, seenOfStats } from '../tree/source-listing.ts';
 import type { SweepSummary } from './change.ts';
 import type { NodeChanges } from './node-changes.ts';
 import type { RootGuard } from './root-guard.ts';
 import type { Folder, ScanState } from './scan-state.ts';
+import { isTooLarge } from './visibility.ts';
 
 interface Gone {
   readonly folder: Folder;
@@ -210,8 +211,11 @@ export class Deletes {
         return stats !== undefined && seenOfStats(known.name, stats)?.kind === seen.kind;
       }
       // An entry that is there but hidden (--delete-excluded) or special now counts as gone.
-      if (stats !== undefined)
-        return this.#state.options.deleteExcluded || isSpecial(known.name, stats);
+      if (stats !== undefined) {
+        const { maxSize = Number.POSITIVE_INFINITY, deleteExcluded } = this.#state.options;
+        const now = seenOfStats(known.name, stats);
+        return now === undefined || (deleteExcluded && !isTooLarge(now, maxSize));
+      }
       const parent = this.#state.source.stat(folder.path);
       // On another device it is another directory: something was unmounted, or mounted over it.
       return parent !== undefined && kindOf(parent) === 'directory' && parent.dev === folder.device;
@@ -245,8 +249,4 @@ export class Deletes {
 
 function placeKey(folder: NodeId, name: Name): string {
   return `${folder}/${name}`;
-}
-
-function isSpecial(name: Name, stats: SourceStats): boolean {
-  return seenOfStats(name, stats) === undefined;
 }

@@ -13,7 +13,7 @@ import type { MountGuard } from './mount-guard.ts';
 import type { NodeChanges } from './node-changes.ts';
 import type { Rereads } from './rereads.ts';
 import type { Folder, ScanState } from './scan-state.ts';
-import type { Visibility } from './visibility.ts';
+import type { Visibility, Visible } from './visibility.ts';
 
 /** The parts of the scanner that a directory's differences go to. */
 export interface ScanParts {
@@ -28,6 +28,8 @@ export interface Scanned {
   readonly isChanged: boolean;
   /** Directories in it that can be descended into. */
   readonly folders: readonly FoundFolder[];
+  /** Files beyond --max-size. */
+  readonly tooLargeCount: number;
 }
 
 export class DirectoryScan {
@@ -52,9 +54,10 @@ export class DirectoryScan {
     if (!isSame && !this.#isInPlace(folder)) return undefined;
     deletes.relist(folder.id);
     const seen = (): readonly Seen[] => visible?.seen ?? listing.seen;
-    const isChanged = !isSame && this.#differences(folder, listing, seen(), visible?.hidden) > 0;
+    const isChanged = !isSame && this.#differences(folder, listing, seen(), visible) > 0;
     if (rereads.isInterested) rereads.visit(folder, seen());
-    return { isChanged, folders: this.#foldersIn(folder, seen, rules, isSame) };
+    const folders = this.#foldersIn(folder, seen, rules, isSame);
+    return { isChanged, folders, tooLargeCount: visible?.tooLarge.size ?? 0 };
   }
 
   /** Hands out what differs; returns in how many names. */
@@ -62,9 +65,10 @@ export class DirectoryScan {
     folder: Folder,
     listing: SourceListing,
     seen: readonly Seen[],
-    hidden: ReadonlySet<Name> | undefined,
+    visible: Visible | undefined,
   ): number {
     const { changes, deletes } = this.#parts;
+    const { deleteExcluded } = this.#state.options;
     let count = 0;
     for (const difference of diff(this.#state.observed.listing(folder.id), seen)) {
       count++;
@@ -77,8 +81,12 @@ export class DirectoryScan {
           break;
         case 'gone':
           if (listing.unreadable.has(difference.known.name)) break;
-          if (hidden?.has(difference.known.name) === true && !this.#state.options.deleteExcluded)
+          if (visible?.hidden.has(difference.known.name) === true && !deleteExcluded) break;
+          // Not sent, and nothing is done to what the replica has there: as rsync does.
+          if (visible?.tooLarge.has(difference.known.name) === true) {
+            count--;
             break;
+          }
           deletes.note(folder, difference.known);
           break;
         case 'replaced':
@@ -122,7 +130,7 @@ export class DirectoryScan {
     rules: IgnoreRules,
     isSame: boolean,
   ): FoundFolder[] {
-    const { findings, store, observed } = this.#state;
+    const { findings, store, observed, options } = this.#state;
     const { mounts } = this.#parts;
     const depth = folder.depth + 1;
     const found = isSame
@@ -143,6 +151,7 @@ export class DirectoryScan {
       if (nlink !== one.nlink && mounts.looksUnmounted(folder, entry.id, one)) continue;
       const path = below(folder.path, name);
       const device = mounts.deviceOf(folder, path, one.nlink);
+      if (options.oneFileSystem === true && device !== folder.device) continue;
       const mark = { mtimeNs: one.mtimeNs, ctimeNs: one.ctimeNs, ino: one.ino, dev: device };
       folders.push({ id: entry.id, name, path, rules, depth, device, mark });
     }

@@ -25,7 +25,13 @@ export type SenderEvent =
   | { readonly kind: 'operation'; readonly text: string }
   | ({ readonly kind: 'poll' } & PollFigures)
   | { readonly kind: 'lost'; readonly count: number }
-  | { readonly kind: 'synced'; readonly entries: number; readonly special: number }
+  | {
+      readonly kind: 'synced';
+      readonly entries: number;
+      readonly special: number;
+      /** Files beyond --max-size. */
+      readonly tooLarge?: number;
+    }
   | { readonly kind: 'end'; readonly outcome: SenderOutcome };
 
 export interface SenderOutcome {

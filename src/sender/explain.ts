@@ -10,7 +10,8 @@ import { clockMs } from './clock.ts';
 import type { Deletes } from './deletes.ts';
 import { isInScope } from './scan-options.ts';
 import type { Folder, ScanState } from './scan-state.ts';
-import { reservedName, type Visibility } from './visibility.ts';
+import type { Since } from './sync-times.ts';
+import { isTooLarge, reservedName, type Visibility } from './visibility.ts';
 
 export interface Explanation {
   readonly state:
@@ -27,12 +28,14 @@ export interface Explanation {
     /** Gone at the source; the delete follows when all directories were looked at. */
     | 'going'
     | 'ignored'
-    /** A socket, pipe or device; a reserved name; outside --path. */
+    /** A socket, pipe or device; a reserved name; outside --path; beyond --max-size; below a mount with -x. */
     | 'skipped'
     | 'unreadable'
     /** Neither at the source nor at the replica. */
     | 'absent';
   readonly detail: string;
+  /** Of what is in sync. */
+  readonly since?: Since | undefined;
 }
 
 const absent: Explanation = {
@@ -58,6 +61,7 @@ export class Explainer {
       const root = this.#state.source.stat('');
       if (root === undefined) return { state: 'absent', detail: 'the source itself is not there' };
       let folder: Folder = { id: rootId, path: '', rules, depth: 0, device: root.dev };
+      const { oneFileSystem } = this.#state.options;
       for (const [i, part] of parts.entries()) {
         if (!isName(part)) return { state: 'absent', detail: 'no name can be like that' };
         const here = { ...folder, rules: this.#visibility.rulesAt(folder) };
@@ -67,6 +71,10 @@ export class Explainer {
         const known = this.#state.observed.find(folder.id, part);
         if (!isLast && known?.entry.kind === 'directory') {
           const path = below(folder.path, part);
+          if (oneFileSystem === true && this.#state.source.stat(path)?.dev !== root.dev) {
+            const detail = 'another file system is mounted there, and -x was given';
+            return above(part, { state: 'skipped', detail });
+          }
           folder = { ...here, id: known.entry.id, path, depth: i + 1 };
           continue;
         }
@@ -110,6 +118,17 @@ export class Explainer {
     if (seen === undefined) {
       return { state: 'skipped', detail: 'sockets, pipes and devices are not replicated' };
     }
+    const { maxSize = Number.POSITIVE_INFINITY } = this.#state.options;
+    if (isTooLarge(seen, maxSize)) {
+      const stays = known === undefined ? '' : '; what the replica has there stays';
+      const detail = `its ${seen.size} bytes are more than --max-size ${maxSize}${stays}`;
+      return { state: 'skipped', detail };
+    }
+    const leftMs = this.#state.settling.leftMs(below(folder.path, name), seen);
+    if (leftMs !== undefined) {
+      const detail = `--settle: to be left alone for ${Math.round(leftMs)} ms more`;
+      return { state: 'put off', detail };
+    }
     const pause = observed.pauseOf(folder.id, name);
     if (pause !== undefined) {
       const why =
@@ -125,7 +144,8 @@ export class Explainer {
     }
     const { kind, version } = known.entry;
     const more = kind === 'file' ? `, ${seen.size} bytes, version ${version}` : '';
-    return { state: 'in sync', detail: `${kind}${more}` };
+    const since = observed.inSyncSince(folder.id, name);
+    return { state: 'in sync', detail: `${kind}${more}`, since };
   }
 
   #judgeGone(folder: Folder, known: Known | undefined): Explanation {

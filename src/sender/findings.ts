@@ -7,6 +7,7 @@ const noCounts = {
   directories: 0,
   changes: 0,
   deferred: 0,
+  settling: 0,
   problems: 0,
 };
 
@@ -92,5 +93,11 @@ export class Findings {
   /** Something was seen and put off. */
   defer(): void {
     this.counts.deferred++;
+  }
+
+  /** A file was put off until it has been left alone for long enough. */
+  settle(): void {
+    this.counts.settling++;
+    this.defer();
   }
 }

@@ -38,6 +38,7 @@ export class KnownFolder implements Folder {
   tick = 0;
   entryCount = 0;
   specialCount = 0;
+  tooLargeCount = 0;
   /** Of all names in the last listing, hidden ones included. */
   namesHash = 0;
   listedMs = 0;
@@ -64,6 +65,8 @@ export class KnownFolder implements Folder {
 
 const fieldCount = 4;
 
+type FolderCount = 'entryCount' | 'specialCount' | 'tooLargeCount';
+
 export class FolderTable {
   #slots: (KnownFolder | undefined)[] = [];
   #free: number[] = [];
@@ -71,6 +74,7 @@ export class FolderTable {
   #marks = new BigUint64Array(fieldCount * 256);
   #entryCount = 0;
   #specialCount = 0;
+  #tooLargeCount = 0;
 
   get size(): number {
     return this.#byId.size;
@@ -90,6 +94,10 @@ export class FolderTable {
     return this.#specialCount;
   }
 
+  get tooLargeCount(): number {
+    return this.#tooLargeCount;
+  }
+
   at(slot: number): KnownFolder | undefined {
     return this.#slots[slot];
   }
@@ -105,6 +113,7 @@ export class FolderTable {
     this.#free = [];
     this.#entryCount = 0;
     this.#specialCount = 0;
+    this.#tooLargeCount = 0;
   }
 
   addRoot(root: Folder): KnownFolder {
@@ -179,11 +188,16 @@ export class FolderTable {
   }
 
   /** Notes how many entries a listing of the directory had. */
-  count(folder: KnownFolder, entryCount: number, specialCount: number): void {
+  count(
+    folder: KnownFolder,
+    { entryCount, specialCount, tooLargeCount }: Record<FolderCount, number>,
+  ): void {
     this.#entryCount += entryCount - folder.entryCount;
     this.#specialCount += specialCount - folder.specialCount;
+    this.#tooLargeCount += tooLargeCount - folder.tooLargeCount;
     folder.entryCount = entryCount;
     folder.specialCount = specialCount;
+    folder.tooLargeCount = tooLargeCount;
   }
 
   #add(folder: KnownFolder): KnownFolder {
@@ -204,7 +218,7 @@ export class FolderTable {
     const stack = [top];
     for (let folder = stack.pop(); folder !== undefined; folder = stack.pop()) {
       if (folder.slot < 0) continue;
-      this.count(folder, 0, 0);
+      this.count(folder, { entryCount: 0, specialCount: 0, tooLargeCount: 0 });
       this.#slots[folder.slot] = undefined;
       this.#free.push(folder.slot);
       if (this.#byId.get(folder.id) === folder) this.#byId.delete(folder.id);

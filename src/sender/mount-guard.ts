@@ -43,6 +43,8 @@ export class MountGuard {
    */
   looksUnmounted(folder: Folder, id: NodeId, seen: Seen | undefined): boolean {
     if (seen === undefined || this.#state.accepted) return false;
+    // With -x it is not gone into, whatever is mounted there.
+    if (this.#state.options.oneFileSystem === true && seen.nlink === 2) return false;
     const known = this.#state.observed.find(folder.id, seen.name);
     if (known === undefined || known.nlink === seen.nlink) return false;
     if (known.nlink === 0 && isSameInode(known.entry, seen)) return false;

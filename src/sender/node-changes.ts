@@ -116,6 +116,10 @@ export class NodeChanges {
       this.#state.findings.defer();
       return;
     }
+    if (this.#state.settling.isSettling(path, seen)) {
+      this.#state.findings.settle();
+      return;
+    }
     const next = this.#nextVersion(from.id, seen, known, twin?.known);
     // Only a hostile peer counts that far. The content goes on as another node.
     const isUsedUp = next > versionMax;

@@ -10,6 +10,7 @@ import type { InodePlace, Place } from '../store/snapshot-store.ts';
 import type { Confirmation, Reversal } from './change.ts';
 import { clockMs } from './clock.ts';
 import type { ConfirmedLayer, Effect } from './confirmed.ts';
+import { type Since, SyncTimes } from './sync-times.ts';
 
 interface Pending {
   readonly token: number;
@@ -24,10 +25,9 @@ interface Pause {
 }
 
 /** A file that keeps changing is read again after growing pauses. */
-const pauseMinMs = 100;
-const pauseMaxMs = 10_000;
-/** What cannot be read, or not be held by the receiver, is tried again less often. */
-const unreadablePauseMs = 5_000;
+const unstablePauseMs = { min: 100, max: 10_000 };
+/** What cannot be read, or not be held by the receiver, is tried again less and less often. */
+const unreadablePauseMs = { min: 5_000, max: 300_000 };
 
 export class Observed {
   readonly #confirmed: ConfirmedLayer;
@@ -50,6 +50,7 @@ export class Observed {
   readonly #suspects = new Map<NodeId, Place>();
   /** Directories whose records were taken back: what is in them is to be compared again. */
   readonly #touched = new Set<NodeId>();
+  readonly #syncTimes = new SyncTimes();
   #root: { token: number; entry: Entry } | undefined;
   #lastToken = 0;
 
@@ -153,6 +154,11 @@ export class Observed {
     return this.#displaced.get(id);
   }
 
+  /** Since when the name, which is in sync, is so. */
+  inSyncSince(directory: NodeId, name: Name): Since {
+    return this.#syncTimes.since(directory, name);
+  }
+
   beginSweep(): void {
     this.#displaced.clear();
   }
@@ -235,6 +241,7 @@ export class Observed {
       this.#settle(confirmation.token);
       for (const { parent, name, known } of effects) {
         if (this.#pauses.size > 0) this.#pauses.delete(`${parent}/${name}`);
+        if (known !== undefined) this.#syncTimes.note(parent, name);
         if (known?.entry.kind !== 'file') continue;
         if (isRename) this.#unproven.set(known.entry.id, { parent, name });
         if (confirmation.trusted === true) this.#trustAtMs.delete(known.entry.id);
@@ -294,9 +301,10 @@ export class Observed {
   #pause(effects: readonly Effect[], reason: 'unstable' | 'unreadable'): void {
     for (const { parent, name } of effects) {
       const key = `${parent}/${name}`;
-      const before = this.#pauses.get(key)?.delayMs ?? pauseMinMs / 2;
-      const delayMs =
-        reason === 'unreadable' ? unreadablePauseMs : Math.min(before * 2, pauseMaxMs);
+      const before = this.#pauses.get(key);
+      const { min, max } = reason === 'unreadable' ? unreadablePauseMs : unstablePauseMs;
+      const lastMs = before?.reason === reason ? before.delayMs : min / 2;
+      const delayMs = Math.min(lastMs * 2, max);
       this.#pauses.set(key, { reason, untilMs: clockMs() + delayMs, delayMs });
     }
   }

@@ -78,6 +78,10 @@ export class Poller {
     return this.#table.specialCount;
   }
 
+  get tooLargeCount(): number {
+    return this.#table.tooLargeCount;
+  }
+
   get figures(): PollFigures {
     return {
       directories: this.#table.size,
@@ -339,7 +343,11 @@ export class Poller {
       if (folder.parent !== undefined) this.#hot.addUrgent(folder.parent);
     } else {
       counts.directories++;
-      this.#table.count(folder, listing.linkCounts.length, listing.special.length);
+      this.#table.count(folder, {
+        entryCount: listing.linkCounts.length - scanned.tooLargeCount,
+        specialCount: listing.special.length,
+        tooLargeCount: scanned.tooLargeCount,
+      });
       this.#doubt(folder, listing.namesHash, isTurn);
       next = this.#table.setChildren(folder, scanned.folders, { nowMs, isWhole });
       isChanged = scanned.isChanged;

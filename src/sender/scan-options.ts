@@ -1,6 +1,7 @@
 // What a scan is asked for, and what belongs to it.
 import type { MaxDelete } from '../snapshot/guard.ts';
 import { fromUserPath } from '../snapshot/name.ts';
+import type { SettleRule } from './settling.ts';
 
 export interface ScanOptions {
   /** Latin1. */
@@ -14,6 +15,12 @@ export interface ScanOptions {
   readonly scope: readonly string[];
   /** Read every file again, whatever its times say. */
   readonly checksum: boolean;
+  /** Larger files are left out; what the replica has at their names stays. Default: none. */
+  readonly maxSize?: number | undefined;
+  /** Do not descend into mount points; what the replica has below stays. */
+  readonly oneFileSystem?: boolean | undefined;
+  /** Files are sent once they were left alone for so long. Default: at once. */
+  readonly settle?: readonly SettleRule[] | undefined;
 }
 
 /** A path is in scope when it is named, inside something named, or leads to it. */

@@ -10,6 +10,7 @@ import type { ConfirmedLayer } from './confirmed.ts';
 import type { Findings } from './findings.ts';
 import type { Observed } from './observed.ts';
 import type { ScanOptions } from './scan-options.ts';
+import type { Settling } from './settling.ts';
 
 export interface ScanState {
   readonly options: ScanOptions;
@@ -18,6 +19,7 @@ export interface ScanState {
   readonly confirmed: ConfirmedLayer;
   readonly observed: Observed;
   readonly findings: Findings;
+  readonly settling: Settling;
   /** --accept-deletes, or a new source approved: until the next sweep of everything. */
   accepted: boolean;
 }

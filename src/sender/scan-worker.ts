@@ -103,7 +103,9 @@ const methods = {
   doubtRecent: (_: undefined): void => opened().observed.doubtRecent(),
 
   /** What is paused after a failed read is tried again by the next look. */
-  liftPauses: (_: undefined): void => opened().observed.liftPauses(),
+  liftPauses: (_: undefined): void => opened().liftPauses(),
+
+  settling: (limit: number): string[] => opened().settling(limit),
 
   decide: (verdict: Verdict): number => opened().decide(verdict),
 

@@ -18,7 +18,8 @@ import { Poller } from './poller.ts';
 import { Rereads } from './rereads.ts';
 import { RootGuard } from './root-guard.ts';
 import type { ScanOptions } from './scan-options.ts';
-import type { ScanState } from './scan-state.ts';
+import { type ScanState, statQuietly } from './scan-state.ts';
+import { Settling } from './settling.ts';
 import { Stopwatch } from './stopwatch.ts';
 import { Visibility } from './visibility.ts';
 
@@ -44,7 +45,8 @@ export class Scanner {
     const observed = new Observed(confirmed);
     const findings = new Findings();
     const accepted = options.acceptDeletes;
-    const state = { store, source, options, confirmed, observed, findings, accepted };
+    const settling = new Settling(options.settle ?? []);
+    const state = { store, source, options, confirmed, observed, findings, settling, accepted };
     this.#state = state;
     const { exclude } = options;
     this.#rules = exclude.length > 0 ? IgnoreRules.none.with('', exclude) : IgnoreRules.none;
@@ -87,6 +89,18 @@ export class Scanner {
     return new Explainer(this.#state, this.#visibility, this.#deletes).explain(path, this.#rules);
   }
 
+  /** The next sweep tries again what was paused, and waits for no file to settle. */
+  liftPauses(): void {
+    this.#state.observed.liftPauses();
+    this.#state.settling.lift();
+  }
+
+  /** Paths (latin1) of files that wait to settle, at most `limit`. */
+  settling(limit: number): string[] {
+    const { settling, source } = this.#state;
+    return settling.waiting(limit).filter(path => statQuietly(source, path) !== undefined);
+  }
+
   /** Drops the observed layer and any tick under way: what was queued will be found again. */
   reset(): void {
     this.#tick = undefined;
@@ -113,6 +127,7 @@ export class Scanner {
       if (step.done === true) {
         summary = step.value;
         this.#tick = undefined;
+        this.#state.settling.endSweep();
         break;
       }
     } while (findings.changeCount < sliceChangesMax && clockMs() < deadline);
@@ -143,10 +158,10 @@ export class Scanner {
   }
 
   #summary(found: Pick<SweepSummary, 'root' | 'isWhole'>): SweepSummary {
-    const { entryCount: entries, specialCount: special } = this.#poller;
+    const { entryCount: entries, specialCount: special, tooLargeCount: tooLarge } = this.#poller;
     const { counts } = this.#state.findings;
     const held = found.root.kind === 'ok' ? this.#deletes.held : undefined;
     const { figures: poll } = this.#poller;
-    return { ...counts, ...found, entries, special, held, ms: this.#watch.ms, poll };
+    return { ...counts, ...found, entries, special, tooLarge, held, ms: this.#watch.ms, poll };
   }
 }

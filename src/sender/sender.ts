@@ -21,6 +21,7 @@ import { itemize } from './itemize.ts';
 import type { ReadMethods } from './read-worker.ts';
 import { scopePath } from './scan-options.ts';
 import type { ScanMethods } from './scan-worker.ts';
+import type { SettleRule } from './settling.ts';
 import { type SenderStatus, StatusBoard } from './status-board.ts';
 import { type Flushed, Steering } from './steering.ts';
 import { SweepReport } from './sweep-report.ts';
@@ -36,6 +37,8 @@ export interface SenderOptions {
   /** 16 bytes, the same for the same tree whatever state is lost. */
   readonly sourceId: Buffer;
   readonly label: string;
+  /** Which of the receiver's replicas; default: the one without a name. */
+  readonly replica?: string | undefined;
   readonly intervalMs: number;
   readonly once: boolean;
   readonly dryRun: boolean;
@@ -49,6 +52,9 @@ export interface SenderOptions {
   readonly checksum: boolean;
   /** Threads that look at the source; 'auto': one, or more if its file system is slow. */
   readonly scanJobs: ScanJobs;
+  readonly maxSize?: number | undefined;
+  readonly oneFileSystem?: boolean | undefined;
+  readonly settle?: readonly SettleRule[] | undefined;
   /** Of one core, that looking for changes may take on average; 0.1 is 10%. */
   readonly cpuShare: number;
   /** CPU time of the process so far, threads and children included. */
@@ -128,6 +134,9 @@ export class Sender {
         acceptDeletes: options.acceptDeletes,
         scope: options.paths.map(scopePath),
         checksum: options.checksum,
+        maxSize: options.maxSize,
+        oneFileSystem: options.oneFileSystem,
+        settle: options.settle,
       },
     });
     return new Sender(options, { scanner, reader, ...opened });

@@ -38,6 +38,8 @@ export interface SenderStatus {
   readonly entries: number;
   /** Sockets, pipes and devices, which are skipped. */
   readonly special: number;
+  /** Files beyond --max-size, which are skipped. */
+  readonly tooLarge?: number;
   /** Changes under way. */
   readonly outstanding: number;
   /** Newest durable commit of this process; 0 before the first. */
@@ -62,6 +64,7 @@ export interface LiveFigures {
   readonly isSynced: boolean;
   readonly entries: number;
   readonly special: number;
+  readonly tooLarge: number;
   readonly outstanding: number;
   readonly wireBytes: number;
   /** When the oldest change that is not durable was found (monotonic). */
@@ -137,13 +140,13 @@ export class StatusBoard {
 
   status(live: LiveFigures): SenderStatus {
     const nowMs = clockMs();
-    const { entries, special, outstanding, wireBytes, poll, oldestMs } = live;
+    const { entries, special, tooLarge, outstanding, wireBytes, poll, oldestMs } = live;
     return {
       ...this.#state(live),
       peer: this.#peer,
       inSync: this.#isInSync(live),
       lagMs: oldestMs === undefined ? 0 : Math.max(0, Math.round(nowMs - oldestMs)),
-      ...{ entries, special, outstanding, wireBytes, poll },
+      ...{ entries, special, tooLarge, outstanding, wireBytes, poll },
       ...this.#totals,
       watermark: this.#watermark,
       held: this.#held,

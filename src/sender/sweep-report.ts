@@ -16,7 +16,7 @@ export class SweepReport {
   #figures: PollFigures | undefined;
   #figuresAtMs = Number.NEGATIVE_INFINITY;
   #deferredSinceMs: number | undefined;
-  #tree = { entries: 0, special: 0 };
+  #tree = { entries: 0, special: 0, tooLarge: 0 };
 
   constructor(events: Mailbox<SenderEvent>) {
     this.#events = events;
@@ -27,7 +27,7 @@ export class SweepReport {
   }
 
   /** Entries as of the last tick. */
-  get tree(): { readonly entries: number; readonly special: number } {
+  get tree(): Readonly<Record<'entries' | 'special' | 'tooLarge', number>> {
     return this.#tree;
   }
 
@@ -76,15 +76,15 @@ export class SweepReport {
       else this.#events.put({ kind: 'released' });
       this.#held = held;
     }
-    const { entries, special } = summary;
-    this.#tree = { entries, special };
+    const { entries, special, tooLarge } = summary;
+    this.#tree = { entries, special, tooLarge };
     this.#deferredSinceMs = summary.deferred > 0 ? (this.#deferredSinceMs ?? clockMs()) : undefined;
     const isQuiet = summary.changes === 0 && summary.deferred === 0 && outstanding === 0;
     const isSynced = isQuiet && gone === '' && held === '';
     if (isSynced && !this.#isSynced) {
       this.#hasProgress = true;
       if (summary.isWhole && summary.problems === 0) this.#reported.clear();
-      this.#events.put({ kind: 'synced', entries, special });
+      this.#events.put({ kind: 'synced', entries, special, tooLarge });
     }
     if (isSynced || summary.changes > 0) this.#isSynced = isSynced;
   }

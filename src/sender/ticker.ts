@@ -22,6 +22,10 @@ const sliceMs = 50;
 const slowAfterMs = 5_000;
 /** Sweeps of a `once` run that find only what cannot be read or keeps changing. */
 const onceRetriesMax = 8;
+/** A `once` run waits for files to settle for so many times the longest --settle. */
+const onceSettlingPeriods = 10;
+/** Files that did not are named, at most so many. */
+const reportedMax = 20;
 /** Between the sweeps of a flush, while files change as they are read: at first, and at most. */
 const flushPauseMs = { min: 10, max: 500 };
 
@@ -56,6 +60,7 @@ export class Ticker {
     const nowMs = (): number => performance.now();
     const budget = new CpuBudget({ share: cpuShare, intervalMs, cpuMs, nowMs });
     let retries = 0;
+    const settledByMs = nowMs() + onceSettlingPeriods * this.#settleMs;
     for (;;) {
       await steering.resumed(signal);
       if (signal.aborted) return { ...noOutcome, interrupted: true };
@@ -70,17 +75,38 @@ export class Ticker {
         await this.#orStopped(transfer.idle());
         if (transfer.isDoubtful) return undefined;
         const isMoving = summary.changes > 0 && summary.root.kind === 'ok';
-        retries = isMoving && summary.problems === 0 ? 0 : retries + 1;
+        // Files that have to settle are waited for, though not for ever.
+        const isWaiting = summary.settling > 0 && nowMs() < settledByMs;
+        if (isMoving && summary.problems === 0) retries = 0;
+        else if (!isWaiting) retries++;
         const needsLook = transfer.takeNeedOfLook() || checksum;
         const isSettled = summary.deferred === 0 && !(isMoving && needsLook);
         if (isSettled && isMoving) await this.#note({ ...summary, changes: 0 });
-        if (isSettled || retries > onceRetriesMax) return this.#outcomeOfOnce(summary);
+        if (isSettled || retries > onceRetriesMax) {
+          await this.#reportSettling();
+          return this.#outcomeOfOnce(summary);
+        }
         if (!isMoving) await delay(100, signal);
         continue;
       }
       if (transfer.isDoubtful) return undefined;
       const tookMs = performance.now() - begunMs;
       await steering.asked(Math.max(intervalMs - tookMs, 1), signal);
+    }
+  }
+
+  /** The longest that a file may have to be left alone. */
+  get #settleMs(): number {
+    return Math.max(0, ...(this.#options.settle ?? []).map(({ ms }) => ms));
+  }
+
+  /** Files that a `once` leaves behind, as they never settled. */
+  async #reportSettling(): Promise<void> {
+    if (this.#settleMs === 0) return;
+    const { scanner, events } = this.#parts;
+    for (const path of await scanner.call('settling', reportedMax)) {
+      const message = 'it keeps changing: never left alone for its --settle';
+      events.put({ kind: 'problem', problem: { path, code: 'EUNSTABLE', message } });
     }
   }
 

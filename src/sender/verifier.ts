@@ -26,9 +26,13 @@ export interface VerifierOptions {
   /** 16 bytes, that of the sender. */
   readonly sourceId: Buffer;
   readonly label: string;
+  /** Which of the receiver's replicas; default: the one without a name. */
+  readonly replica?: string | undefined;
   readonly paths: readonly string[];
   readonly exclude: readonly string[];
   readonly deleteExcluded: boolean;
+  readonly maxSize?: number | undefined;
+  readonly oneFileSystem?: boolean | undefined;
   /** Time to reach the receiver. */
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
@@ -64,8 +68,8 @@ export class Verifier {
       try {
         connection = await options.connect(options.signal);
         const messages = connection.messages();
-        const { sourceId, label } = options;
-        const identity = { sourceId, label, instanceId: randomBytes(16), takeOver: false };
+        const { sourceId, label, replica } = options;
+        const identity = { sourceId, label, replica, instanceId: randomBytes(16), takeOver: false };
         const { secret } = await greet(connection, messages, { ...identity, role: 'verifier' });
         return new Verifier(options, { connection, messages, secret });
       } catch (error) {
@@ -100,10 +104,13 @@ export class Verifier {
   /** Everything, contents included; what differs is looked at twice. */
   async pass(): Promise<Verified> {
     const { source, paths, exclude, deleteExcluded, signal, settleMs } = this.#options;
+    const { maxSize, oneFileSystem } = this.#options;
     await this.#worker.call('begin', {
       root: fromUserPath(source),
       exclude,
       deleteExcluded,
+      maxSize,
+      oneFileSystem,
       scope: paths.map(scopePath),
       secret: new Uint8Array(this.#secret),
     });

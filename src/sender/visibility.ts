@@ -10,6 +10,12 @@ import type { Folder, ScanState } from './scan-state.ts';
 
 export const reservedName = '.replica';
 
+export interface Visible {
+  readonly seen: readonly Seen[];
+  readonly hidden: ReadonlySet<Name>;
+  readonly tooLarge: ReadonlySet<Name>;
+}
+
 export class Visibility {
   readonly #state: ScanState;
   /** Of directories with a rule file: other rules mean that everything below is looked at anew. */
@@ -51,17 +57,15 @@ export class Visibility {
   }
 
   /**
-   * The names that count, and those that rules, --path or reservation hide; undefined where every
-   * name counts.
+   * The names that count, those that rules, --path or reservation hide, and those of files beyond
+   * --max-size; undefined where every name counts.
    */
-  visible(
-    folder: Folder,
-    listing: SourceListing,
-    rules: IgnoreRules,
-  ): { seen: readonly Seen[]; hidden: ReadonlySet<Name> } | undefined {
-    const { scope } = this.#state.options;
+  visible(folder: Folder, listing: SourceListing, rules: IgnoreRules): Visible | undefined {
+    const { scope, maxSize = Number.POSITIVE_INFINITY } = this.#state.options;
     const isRoot = folder.depth === 0;
-    if (rules.isEmpty && scope.length === 0 && !isRoot) return undefined;
+    const isSmall = listing.largestSize <= maxSize;
+    if (rules.isEmpty && scope.length === 0 && isSmall && !isRoot) return undefined;
+    const tooLarge = new Set<Name>();
     const hidden = new Set<Name>();
     const seen = listing.seen.filter(one => {
       const path = below(folder.path, one.name);
@@ -70,7 +74,8 @@ export class Visibility {
         isInScope(path, scope) &&
         !rules.ignores(path, one.kind === 'directory');
       if (!shown) hidden.add(one.name);
-      return shown;
+      else if (isTooLarge(one, maxSize)) tooLarge.add(one.name);
+      return shown && !tooLarge.has(one.name);
     });
     if (scope.length > 0) {
       // A name outside the scope is not looked at: it is neither there nor gone.
@@ -78,6 +83,11 @@ export class Visibility {
         if (!isInScope(below(folder.path, known.name), scope)) hidden.add(known.name);
       }
     }
-    return { seen, hidden };
+    return { seen, hidden, tooLarge };
   }
+}
+
+/** Is it a file that --max-size leaves out? */
+export function isTooLarge({ kind, size }: Pick<Seen, 'kind' | 'size'>, maxSize: number): boolean {
+  return kind === 'file' && size > maxSize;
 }

@@ -4,6 +4,7 @@ import type { BlockList } from '../blocks/block-list.ts';
 import { type Entry, type NodeId, nodeIdMax } from '../snapshot/entry.ts';
 import { decodeEntry, encodeEntry } from '../snapshot/entry-codec.ts';
 import type { Name } from '../snapshot/name.ts';
+import { contentSize } from './content-size.ts';
 import type { Head } from './head.ts';
 import { IndexChanges, indexBlocksPerCommit } from './index-changes.ts';
 import {
@@ -49,6 +50,8 @@ export class Changes {
   readonly #intentsDone: bigint[] = [];
   readonly #digest: Buffer;
   #entryCount: number;
+  /** Bytes of files, each name counted. */
+  #contentGrowth = 0;
   #nextId: number;
   #keptNext: number;
   watermark: bigint;
@@ -177,7 +180,8 @@ export class Changes {
 
   /** All but most of a large file's hints, in one transaction. Call writeIndex afterwards. */
   async writeRecords(): Promise<void> {
-    await this.#store.write(this.#rows(), this.#head);
+    await this.#store.write(this.#rows(), this.#head, this.#contentGrowth);
+    this.#contentGrowth = 0;
   }
 
   /** What is left of the hints: nobody has to wait for them. */
@@ -228,6 +232,7 @@ export class Changes {
     if (name !== '') {
       if (change.bytes) this.#count(parent, change.bytes, -1);
       if (bytes) this.#count(parent, bytes, 1);
+      this.#contentGrowth += contentSize(entry) - contentSize(change.entry);
     }
     change.entry = entry;
     change.bytes = bytes;

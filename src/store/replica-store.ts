@@ -7,6 +7,7 @@ import { ReplicaError } from '../errors.ts';
 import { type Entry, type NodeId, rootId } from '../snapshot/entry.ts';
 import { decodeEntry } from '../snapshot/entry-codec.ts';
 import type { Name } from '../snapshot/name.ts';
+import { countContent } from './content-size.ts';
 import { StateDatabase } from './database.ts';
 import { decodeHead, digestSize, emptyHead, encodeHead, type Head } from './head.ts';
 import {
@@ -71,6 +72,7 @@ export class ReplicaStore {
   readonly epoch: Buffer;
   readonly secret: Buffer;
   #head: Head;
+  #contentBytes: number | undefined;
   #source: Source | undefined;
   #fenced: readonly Buffer[];
   #instance: Buffer | undefined;
@@ -296,8 +298,14 @@ export class ReplicaStore {
     return entryDigest(this.secret, parent, entryBytes);
   }
 
+  /** Bytes of all files, each name counted. The first call reads every record. */
+  get contentBytes(): number {
+    this.#contentBytes ??= countContent(this);
+    return this.#contentBytes;
+  }
+
   /** `rows` are put, or removed where the value is undefined; then `head` is what counts. */
-  async write(rows: readonly Row[], head: Head): Promise<void> {
+  async write(rows: readonly Row[], head: Head, contentGrowth: number): Promise<void> {
     const sorted = rows.toSorted(compareRows);
     const headBytes = encodeHead(head);
     await this.database.write(() => {
@@ -307,6 +315,7 @@ export class ReplicaStore {
       this.database.put('meta', metaKey.head, headBytes);
     });
     this.#head = head;
+    if (this.#contentBytes !== undefined) this.#contentBytes += contentGrowth;
   }
 
   /** Entries of the block index, beside any commit. */

@@ -39,6 +39,8 @@ export class SourceListing {
   readonly namesHash: number;
   /** Is there a file with ignore rules? */
   readonly hasRules: boolean;
+  /** Bytes of the largest file. */
+  readonly largestSize: bigint;
   #seen: readonly Seen[] | undefined;
 
   constructor(parts: ListingParts) {
@@ -48,6 +50,7 @@ export class SourceListing {
     this.special = parts.special;
     this.namesHash = parts.namesHash;
     this.hasRules = parts.hasRules;
+    this.largestSize = parts.largestSize;
   }
 
   /** In name order. */
@@ -64,6 +67,7 @@ export interface ListingParts {
   readonly special: readonly Name[];
   readonly namesHash: number;
   readonly hasRules: boolean;
+  readonly largestSize: bigint;
 }
 
 /** Joins latin1 paths below the root; '' is the root itself. */
@@ -107,6 +111,7 @@ export function lookAt(
   const unreadable = new Map<Name, Problem>();
   const special: Name[] = [];
   let hasRules = false;
+  let largestSize = 0n;
   for (const name of names) {
     onCall();
     try {
@@ -126,7 +131,9 @@ export function lookAt(
         birthtimeNs: stats.birthtimeNs,
       });
       linkCounts.push(linksOf(kind, stats, device));
-      if (kind === 'file' && name === ignoreFileName) hasRules = true;
+      if (kind !== 'file') continue;
+      if (name === ignoreFileName) hasRules = true;
+      if (stats.size > largestSize) largestSize = stats.size;
     } catch (error) {
       const code = systemCode(error);
       if (code === undefined) throw error;
@@ -134,7 +141,8 @@ export function lookAt(
       unreadable.set(name, unreadableAt(path, name, code));
     }
   }
-  return { bytes: writer.bytes(start), linkCounts, unreadable, special, hasRules };
+  const bytes = writer.bytes(start);
+  return { bytes, linkCounts, unreadable, special, hasRules, largestSize };
 }
 
 export function unreadableAt(path: string, name: Name, code: string): Problem {

@@ -106,7 +106,13 @@ export function parted<T>(items: readonly T[], jobs: number): T[][] {
 export function unreadable(path: string, names: readonly Name[], { code }: Refusal): EntriesResult {
   const problems = new Map<Name, Problem>();
   for (const name of names) problems.set(name, unreadableAt(path, name, code));
-  const none = { bytes: Buffer.alloc(0), linkCounts: [], special: [], hasRules: false };
+  const none = {
+    bytes: Buffer.alloc(0),
+    linkCounts: [],
+    special: [],
+    hasRules: false,
+    largestSize: 0n,
+  };
   return { ...none, unreadable: problems };
 }
 
@@ -125,6 +131,10 @@ export function joined(
     special: all.flatMap(part => part.special),
     namesHash: hashOf(names),
     hasRules: all.some(part => part.hasRules),
+    largestSize: all.reduce(
+      (most, part) => (part.largestSize > most ? part.largestSize : most),
+      0n,
+    ),
   });
 }
 

@@ -22,6 +22,7 @@ export interface EntriesResult {
   readonly unreadable: ReadonlyMap<Name, Problem>;
   readonly special: readonly Name[];
   readonly hasRules: boolean;
+  readonly largestSize: bigint;
 }
 
 /** A code of the system in place of an answer. */

@@ -72,7 +72,7 @@ export function encodeMessage(message: Message): Buffer {
 export function encodedSize(message: Message): number {
   switch (message.type) {
     case MessageType.Hello:
-      return 52 + textBytes(message.label).length;
+      return 52 + textBytes(message.label).length + replicaSize(message);
     case MessageType.Welcome:
       return 16 + 8 + digestSize + 8 + nodeIdSize + secretSize;
     case MessageType.Failure:
@@ -141,6 +141,7 @@ function writeFields(message: Message, writer: FieldWriter): void {
       writer.bytes(message.sourceId, 16);
       writer.bytes(message.instanceId, 16);
       writeText(writer, message.label);
+      if (message.replica !== undefined) writeText(writer, message.replica);
       return;
     case MessageType.Welcome:
       writer.bytes(message.epoch, 16);
@@ -370,6 +371,11 @@ function readMessage(type: number, reader: FieldReader): Message {
   }
 }
 
+/** The name takes no room where there is none: so it was before there were names. */
+function replicaSize({ replica }: Hello): number {
+  return replica === undefined ? 0 : 2 + textBytes(replica).length;
+}
+
 const noId = Buffer.alloc(16);
 
 function readHello(reader: FieldReader): Hello {
@@ -383,7 +389,7 @@ function readHello(reader: FieldReader): Hello {
     const unread = { sourceId: noId, instanceId: noId, label: '', takeOver: false };
     return { type, magic, major, minor, features, role: 'sender', ...unread };
   }
-  return {
+  const hello = {
     type,
     magic,
     major,
@@ -395,6 +401,9 @@ function readHello(reader: FieldReader): Hello {
     instanceId: reader.bytes('instance id', 16),
     label: readText(reader, 'label'),
   };
+  if (reader.left === 0) return hello;
+  const replica = readText(reader, 'replica');
+  return replica === '' ? reader.fail('replica', 'is empty') : { ...hello, replica };
 }
 
 function readLostEntry(reader: FieldReader): Lost['entries'][number] {

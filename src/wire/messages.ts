@@ -49,6 +49,8 @@ export interface Hello {
   readonly label: string;
   /** Bit 0 takeOver: accept this source in place of another one. */
   readonly takeOver: boolean;
+  /** Which of a receiver's replicas is meant; undefined: the one without a name. Not empty. */
+  readonly replica?: string | undefined;
 }
 
 /** Receiver's answer to a sender it accepts. */

@@ -67,6 +67,7 @@ t.test('without a push each command says so, with code 10', async t => {
 
 t.test('status, flush, list and explain, for people and for programs', async t => {
   const desk = open(t);
+  const begunMs = Date.now() - 1000; // It is told in seconds.
   await desk.push('site', './copy');
   const { home, run } = desk;
   const head = `${home}/site -> file:${home}/copy (pid ${process.pid})`;
@@ -87,13 +88,30 @@ t.test('status, flush, list and explain, for people and for programs', async t =
   t.match(await run('flush'), { code: 0, stdout: /^1 entry durable after \d+ ms\n$/ });
   t.equal(fs.readFileSync(join(home, 'copy/index.html'), 'utf8'), 'hello again');
   t.match(JSON.parse((await run('flush', '--json')).stdout), { entries: 1, problems: 0, held: 0 });
-  t.match(await run('explain', 'site/index.html'), {
-    code: 0,
-    stdout: 'in sync: file, 11 bytes, version 2\n',
-  });
+  const inSync = await run('explain', 'site/index.html');
+  t.equal(inSync.code, 0);
+  const since = /^in sync: file, 11 bytes, version 2, since (\S+ \S+)\n$/.exec(inSync.stdout)?.[1];
+  const sinceMs = Date.parse(since ?? '');
+  t.ok(sinceMs >= begunMs && sinceMs <= Date.now(), inSync.stdout);
+  const { since: exact, isSinceExact } = JSON.parse(
+    (await run('explain', '--json', 'site/index.html')).stdout,
+  );
+  t.equal(Date.parse(exact) - (Date.parse(exact) % 1000), sinceMs);
+  t.equal(isSinceExact, true);
   const explained = await run('explain', '--json', join(home, 'site', 'nothing'));
   t.match(JSON.parse(explained.stdout), { path: 'nothing', state: 'absent' });
   t.match(await run('explain', 'other/a'), { code: 10 });
+});
+
+t.test('what was in sync before the push began is so since then or before', async t => {
+  const desk = open(t);
+  const { run } = desk;
+  t.match(await run('push', '--once', 'site', './copy'), { code: 0 });
+  await desk.push('site', './copy');
+  const { stdout } = await run('explain', 'site/index.html');
+  t.match(stdout, /^in sync: file, 5 bytes, version 1, since \S+ \S+ or before\n$/);
+  const { isSinceExact } = JSON.parse((await run('explain', '--json', 'site/index.html')).stdout);
+  t.equal(isSinceExact, false);
 });
 
 t.test('one of several pushes is named by its source and target', async t => {
@@ -191,7 +209,10 @@ t.test('flush gives up after --timeout, with code 30', async t => {
   do result = await runInProcess(['flush', '--timeout', '50'], { home });
   while (result.code === 10);
   t.match(result, { code: 30, stderr: /not everything was durable within 50 ms/ });
-  const status = await runInProcess(['status'], { home });
+  // The first attempt may take longer than the flush was given.
+  let status: CliResult;
+  do status = await runInProcess(['status'], { home });
+  while (/connecting; /.test(status.stdout));
   t.match(status.stdout, /connecting: cannot connect to 127\.0\.0\.1:1: nothing listens there/);
 });
 

@@ -230,7 +230,7 @@ t.test('counts problems, drift and the rest, and escapes what others named', asy
   t.ok(Number(clock.value('problems_total{code="other"}')) > 800, 'bounded, whatever comes');
   const figures = { ...noTotals(), watermark: 7, entries: 1, drift: 2, sweeps: 3 };
   const failed = { ...figures, hasSender: true, failure: 'no space left' };
-  const receive = new ReceiveMetrics({ destination: '/d', figures: () => failed });
+  const receive = new ReceiveMetrics([{ name: '', root: '/d', figures: () => failed }]);
   t.same(receive.health(), { isHealthy: false, reason: 'commits fail: no space left' });
 });
 

@@ -12,6 +12,9 @@ t.test('reads hosts and paths', async t => {
     ['fe80::1:2', { kind: 'host', host: 'fe80::1:2', port: 7375 }],
     ['[::1]', { kind: 'host', host: '::1', port: 7375 }],
     ['[::1]:9', { kind: 'host', host: '::1', port: 9 }],
+    ['replica://h', { kind: 'host', host: 'h', port: 7375 }],
+    ['replica://h:9/', { kind: 'host', host: 'h', port: 9 }],
+    ['REPLICA://[::1]:9/a.b-c_1', { kind: 'host', host: '::1', port: 9, replica: 'a.b-c_1' }],
     ['./dst', { kind: 'path', path: './dst' }],
     ['../dst', { kind: 'path', path: '../dst' }],
     ['/srv/dst', { kind: 'path', path: '/srv/dst' }],
@@ -38,6 +41,10 @@ t.test('reads hosts and paths', async t => {
 t.test('refuses what would surprise, and says what to write instead', async t => {
   const rows: [string, RegExp][] = [
     ['', /give host, host:port or a path/],
+    ['replica://', /give host, host:port/],
+    ['replica://h/a/b', /'a\/b' is no name of a replica/],
+    ['replica://h/-a', /'-a' is no name/],
+    [`replica://h/${'a'.repeat(65)}`, /is no name/],
     ['ssh://host', /write ssh:\/\/user@host\/path/],
     ['ssh://host/', /a folder must follow the host/],
     ['ssh://-oProxyCommand=x/dst', /is not a host name/],

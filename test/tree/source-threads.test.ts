@@ -51,6 +51,7 @@ t.test('threads see what one alone sees', t => {
       t.ok(one.bytes.equals(other.bytes), 'packed to the same bytes');
       t.equal(one.namesHash, other.namesHash);
       t.equal(one.hasRules, other.hasRules);
+      t.equal(one.largestSize, other.largestSize);
       t.same(one.special, other.special);
     }
   }

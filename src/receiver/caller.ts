@@ -1,0 +1,27 @@
+// Who is calling: a connection from its first message on.
+import { ReplicaError } from '../errors.ts';
+import type { Connection } from '../net/connection.ts';
+import { type Hello, type Message, MessageType } from '../wire/messages.ts';
+import { receiverHello } from './hello.ts';
+
+export interface Caller {
+  readonly hello: Hello;
+  /** What comes after it. */
+  readonly messages: AsyncGenerator<Message>;
+}
+
+/** Says hello and hears one; undefined when the caller left. Throws what ends the connection. */
+export async function hear(
+  connection: Connection,
+  instanceId: Buffer,
+): Promise<Caller | undefined> {
+  await connection.send(receiverHello(connection.features, instanceId));
+  const messages = connection.messages();
+  const first = await messages.next();
+  if (first.done) return undefined;
+  const hello = first.value;
+  if (hello.type !== MessageType.Hello) {
+    throw new ReplicaError('ERR_PROTOCOL', 'the first message is no hello');
+  }
+  return { hello, messages };
+}
