@@ -19,9 +19,12 @@ const alone = 'promises/';
 /** Nothing in them depends on what their user may do. */
 const sameForAll = new RegExp(
   [
-    '/(?:blocks|net|snapshot|wire)/',
+    '/(?:blocks|hostile|net|snapshot|wire)/',
     String.raw`/cli/(?:bad-input|control-commands|end-to-end|folders|verify-command)\.`,
-    String.raw`/promises/(?:drift|fencing|ignore|renames)\.`,
+    String.raw`/promises/(?:drift|fencing|ignore|kill|main-job|network|offline|overtaking)\.`,
+    String.raw`/promises/(?:renames|resume)\.`,
+    String.raw`/sender/(?:collisions|patches|verifier)\.`,
+    String.raw`/(?:store/snapshot-store|tree/source-threads)\.`,
   ].join('|'),
 );
 const timeout = 240_000;
