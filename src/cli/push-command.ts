@@ -75,6 +75,9 @@ export class PushCommand extends ReplicaCommand {
   oneFileSystem = Option.Boolean('-x,--one-file-system', {
     description: 'Send nothing below mount points; what the replica has there stays',
   });
+  chmod = Option.String('--chmod', {
+    description: "<HOW> What modes become, in rsync's form: D755,F644 or go-w,F-x",
+  });
   settle = Option.Array('--settle', {
     description:
       "<TIME> Send a file once it was left alone so long; '*.log=5s' for some; may be repeated",

@@ -4,6 +4,7 @@ import { relative, resolve, sep } from 'node:path';
 import { ReplicaError, systemCode } from '../errors.ts';
 import { scanJobsMax } from '../limits.ts';
 import type { SenderOptions } from '../sender/sender.ts';
+import { type ModeChange, parseModeChanges } from '../snapshot/mode-change.ts';
 import { isInside } from './checks.ts';
 import { type Setting, type Settings, usage } from './settings.ts';
 import { readSettle } from './settle.ts';
@@ -27,6 +28,7 @@ export type PushSettings = Pick<
   | 'scanJobs'
   | 'maxSize'
   | 'oneFileSystem'
+  | 'chmod'
   | 'settle'
   | 'cpuShare'
   | 'timeoutMs'
@@ -43,6 +45,7 @@ export interface GivenPushFlags {
   readonly deleteExcluded: boolean | undefined;
   readonly maxSize: string | undefined;
   readonly oneFileSystem: boolean | undefined;
+  readonly chmod: string | undefined;
   readonly settle: readonly string[] | undefined;
   readonly noDelete: boolean | undefined;
   readonly maxDelete: string | undefined;
@@ -57,7 +60,7 @@ export interface GivenPushFlags {
 /** Which part of the source counts, and how long to try to reach the receiver. */
 export type Selection = Pick<
   SenderOptions,
-  'paths' | 'exclude' | 'deleteExcluded' | 'maxSize' | 'oneFileSystem' | 'timeoutMs'
+  'paths' | 'exclude' | 'deleteExcluded' | 'maxSize' | 'oneFileSystem' | 'chmod' | 'timeoutMs'
 >;
 
 export type GivenSelectionFlags = Pick<
@@ -68,6 +71,7 @@ export type GivenSelectionFlags = Pick<
   | 'deleteExcluded'
   | 'maxSize'
   | 'oneFileSystem'
+  | 'chmod'
   | 'timeout'
 >;
 
@@ -87,8 +91,19 @@ export function readSelection(
     deleteExcluded: settings.switch('delete-excluded', given.deleteExcluded),
     maxSize: maxSize && readSize(maxSize),
     oneFileSystem: settings.switch('one-file-system', given.oneFileSystem),
+    chmod: readChmod(settings.text('chmod', given.chmod)),
     timeoutMs: settings.duration('timeout', given.timeout, timeoutBounds),
   };
+}
+
+/** rsync's --chmod. */
+export function readChmod(setting: Setting<string> | undefined): readonly ModeChange[] {
+  const changes = setting === undefined ? [] : parseModeChanges(setting.value);
+  if (changes !== undefined) return changes;
+  throw usage(
+    setting?.origin ?? '--chmod',
+    `'${setting?.value}' is no change of modes such as D755,F644 or go-w`,
+  );
 }
 
 /** Throws ERR_USAGE for a value that makes no sense, ERR_PATH for a file that is not there. */

@@ -75,6 +75,9 @@ export class VerifyCommand extends ReplicaCommand {
   oneFileSystem = Option.Boolean('-x,--one-file-system', {
     description: 'Stay on one file system, as for push',
   });
+  chmod = Option.String('--chmod', {
+    description: "<HOW> As for push: what modes become, in rsync's form: D755,F644 or go-w,F-x",
+  });
   timeout = Option.String('--timeout', {
     description: '<TIME> Give up when unreachable this long (default 30s)',
   });
@@ -129,6 +132,7 @@ export class VerifyCommand extends ReplicaCommand {
         deleteExcluded: given.deleteExcluded,
         maxSize: given.maxSize,
         oneFileSystem: given.oneFileSystem,
+        chmod: given.chmod,
         timeoutMs: given.timeoutMs,
         signal,
       });

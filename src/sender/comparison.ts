@@ -7,10 +7,12 @@ import { blockSizeMax } from '../limits.ts';
 import { type Entry, type EntryKind, type NodeId, rootId } from '../snapshot/entry.ts';
 import { IgnoreRules, ignoreFileName } from '../snapshot/ignore.ts';
 import { type Seen, SeenWriter } from '../snapshot/listing.ts';
+import type { ModeChange } from '../snapshot/mode-change.ts';
 import type { Name } from '../snapshot/name.ts';
 import { SourceFile } from '../tree/source-file.ts';
 import {
   below,
+  kindOf,
   listSource,
   readSourceLink,
   readSourceText,
@@ -51,6 +53,7 @@ export interface ComparisonOptions {
   readonly scope: readonly string[];
   readonly maxSize?: number | undefined;
   readonly oneFileSystem?: boolean | undefined;
+  readonly chmod?: readonly ModeChange[] | undefined;
   readonly secret: Buffer;
 }
 
@@ -122,8 +125,10 @@ export class Comparison {
 
   /** From the root on. Throws the system's error when there is none. */
   begin(): void {
-    const stats = statSource(this.#options.root, '');
-    if (!stats?.isDirectory()) throw Object.assign(new Error('no directory'), { code: 'ENOENT' });
+    const { root, chmod } = this.#options;
+    const stats = statSource(root, '', chmod);
+    if (!stats || kindOf(stats) !== 'directory')
+      throw Object.assign(new Error('no directory'), { code: 'ENOENT' });
     const { exclude } = this.#options;
     const rules = exclude.length > 0 ? IgnoreRules.none.with('', exclude) : IgnoreRules.none;
     this.#stack = [{ id: rootId, path: '', depth: 0, rules, device: stats.dev }];
@@ -194,11 +199,11 @@ export class Comparison {
   }
 
   #list(folder: Folder): Open {
-    const { root, scope, maxSize = Number.POSITIVE_INFINITY } = this.#options;
+    const { root, scope, chmod, maxSize = Number.POSITIVE_INFINITY } = this.#options;
     try {
       this.#writer.reset();
       const { device } = folder;
-      const parts = listSource(root, folder.path, { device, writer: this.#writer });
+      const parts = listSource(root, folder.path, { device, chmod, writer: this.#writer });
       const listing = new SourceListing(parts);
       for (const name of listing.unreadable.keys()) this.#unreadable(folder, name);
       const rules = this.#rulesIn(folder, listing);

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { renameSync } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
 import type { NodeId, PlacedEntry } from '../snapshot/entry.ts';
+import type { ModeChange } from '../snapshot/mode-change.ts';
 import type { Name } from '../snapshot/name.ts';
 import { SnapshotStore } from '../store/snapshot-store.ts';
 import { AdaptiveSource, type ScanJobs } from '../tree/adaptive-source.ts';
@@ -27,7 +28,12 @@ const opened = (): Scanner => {
 
 const methods = {
   /** Opens the store; a damaged one is set aside and rebuilt from the receiver's records. */
-  open(options: { folder: string; jobs: ScanJobs; scan: ScanOptions }): {
+  open(options: {
+    folder: string;
+    jobs: ScanJobs;
+    chmod: readonly ModeChange[];
+    scan: ScanOptions;
+  }): {
     checkSecret: Uint8Array;
     rebuilt: string;
   } {
@@ -39,8 +45,9 @@ const methods = {
       renameSync(options.folder, `${options.folder}.damaged-${randomBytes(4).toString('hex')}`);
       store = SnapshotStore.open(options.folder);
     }
-    const { jobs, scan } = options;
-    scanner = new Scanner(store, new AdaptiveSource({ root: scan.root, jobs }), scan);
+    const { jobs, chmod, scan } = options;
+    const source = new AdaptiveSource({ root: scan.root, jobs, chmod });
+    scanner = new Scanner(store, source, scan);
     return { checkSecret: new Uint8Array(checkSecretOf(store)), rebuilt };
   },
 

@@ -9,6 +9,7 @@ import type { Log } from '../log.ts';
 import { reconnectDelayMs } from '../net/backoff.ts';
 import type { Connection } from '../net/connection.ts';
 import type { MaxDelete } from '../snapshot/guard.ts';
+import type { ModeChange } from '../snapshot/mode-change.ts';
 import { fromUserPath } from '../snapshot/name.ts';
 import type { ScanJobs } from '../tree/adaptive-source.ts';
 import { MessageType } from '../wire/messages.ts';
@@ -54,6 +55,8 @@ export interface SenderOptions {
   readonly scanJobs: ScanJobs;
   readonly maxSize?: number | undefined;
   readonly oneFileSystem?: boolean | undefined;
+  /** What modes become on their way. */
+  readonly chmod?: readonly ModeChange[] | undefined;
   readonly settle?: readonly SettleRule[] | undefined;
   /** Of one core, that looking for changes may take on average; 0.1 is 10%. */
   readonly cpuShare: number;
@@ -125,6 +128,7 @@ export class Sender {
     const opened = await scanner.call('open', {
       folder: options.stateFolder,
       jobs: options.scanJobs,
+      chmod: options.chmod ?? [],
       scan: {
         root: fromUserPath(options.source),
         exclude: options.exclude,

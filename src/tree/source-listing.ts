@@ -12,6 +12,7 @@ import { type Problem, systemCode } from '../errors.ts';
 import type { EntryKind } from '../snapshot/entry.ts';
 import { ignoreFileName } from '../snapshot/ignore.ts';
 import { type Seen, type SeenWriter, unpackSeen } from '../snapshot/listing.ts';
+import { changedMode, type ModeChange } from '../snapshot/mode-change.ts';
 import { isName, type Name, systemPath } from '../snapshot/name.ts';
 
 /** What lstat says; BigIntStats has it too. */
@@ -103,7 +104,7 @@ export interface NamesIn {
 export function lookAt(
   root: string,
   { path, names }: NamesIn,
-  { device, writer, onCall = () => {} }: ListOptions,
+  { device, writer, chmod = [], onCall = () => {} }: ListOptions,
 ): Omit<ListingParts, 'namesHash'> {
   const folder = path === '' ? root : `${root}/${path}`;
   const start = writer.size;
@@ -123,7 +124,10 @@ export function lookAt(
       }
       writer.writeFields(name, {
         kind,
-        mode: kind === 'link' ? 0o777 : Number(stats.mode & 0o7777n),
+        mode:
+          kind === 'link'
+            ? 0o777
+            : changedMode(Number(stats.mode & 0o7777n), kind === 'directory', chmod),
         size: kind === 'directory' ? 0n : stats.size,
         mtimeNs: stats.mtimeNs,
         ctimeNs: stats.ctimeNs,
@@ -152,6 +156,8 @@ export function unreadableAt(path: string, name: Name, code: string): Problem {
 export interface ListOptions {
   readonly device: bigint;
   readonly writer: SeenWriter;
+  /** What is seen of modes. */
+  readonly chmod?: readonly ModeChange[] | undefined;
   /** Before each system call. */
   readonly onCall?: () => void;
 }
@@ -208,8 +214,24 @@ export function kindOf(stats: SourceStats): EntryKind | undefined {
   }
 }
 
-/** lstat of a path below the root; undefined when it does not exist. Other errors are thrown. */
-export function statSource(root: string, path: string): BigIntStats | undefined {
+/**
+ * lstat of a path below the root, its mode as --chmod has it; undefined when it does not exist. Other
+ * errors are thrown.
+ */
+export function statSource(
+  root: string,
+  path: string,
+  chmod: readonly ModeChange[] = [],
+): SourceStats | undefined {
+  const stats = lstatBelow(root, path);
+  if (stats === undefined || chmod.length === 0 || kindOf(stats) === 'link') return stats;
+  const bits = changedMode(Number(stats.mode & 0o7777n), kindOf(stats) === 'directory', chmod);
+  const { dev, ino, nlink, size, mtimeNs, ctimeNs, birthtimeNs } = stats;
+  const mode = (stats.mode & ~0o7777n) | BigInt(bits);
+  return { dev, ino, mode, nlink, size, mtimeNs, ctimeNs, birthtimeNs };
+}
+
+function lstatBelow(root: string, path: string): BigIntStats | undefined {
   const full = path === '' ? root : `${root}/${path}`;
   try {
     // The root itself may be given as a link; what it leads to is the tree.

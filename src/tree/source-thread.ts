@@ -3,6 +3,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import { systemCode } from '../errors.ts';
 import { SeenWriter } from '../snapshot/listing.ts';
+import type { ModeChange } from '../snapshot/mode-change.ts';
 import {
   below,
   listNames,
@@ -25,7 +26,11 @@ const writer = new SeenWriter();
 
 type OnCall = (item: number, path: string) => void;
 
-function perform(task: SourceTask, root: string, onCall: OnCall): TaskResult {
+function perform(
+  task: SourceTask,
+  { root, chmod }: Pick<ThreadData, 'root' | 'chmod'>,
+  onCall: OnCall,
+): TaskResult {
   switch (task.kind) {
     case 'names':
       onCall(0, task.path);
@@ -37,6 +42,7 @@ function perform(task: SourceTask, root: string, onCall: OnCall): TaskResult {
       const options = {
         device,
         writer,
+        chmod,
         onCall: () => {
           onCall(item, below(path, names[item] ?? ''));
           item++;
@@ -48,7 +54,7 @@ function perform(task: SourceTask, root: string, onCall: OnCall): TaskResult {
     case 'stats':
       return task.items.map((path, item) => {
         onCall(item, path);
-        return statOf(root, path);
+        return statOf(root, path, chmod);
       });
     case 'link':
       onCall(0, task.path);
@@ -60,9 +66,13 @@ function perform(task: SourceTask, root: string, onCall: OnCall): TaskResult {
 }
 
 /** Only what SourceStats has: an object of the system's does not cross threads whole. */
-function statOf(root: string, path: string): TaskResults['stats'][number] {
+function statOf(
+  root: string,
+  path: string,
+  chmod: readonly ModeChange[],
+): TaskResults['stats'][number] {
   try {
-    const stats = statSource(root, path);
+    const stats = statSource(root, path, chmod);
     if (stats === undefined) return undefined;
     const { dev, ino, mode, nlink, size, mtimeNs, ctimeNs, birthtimeNs } = stats;
     return { dev, ino, mode, nlink, size, mtimeNs, ctimeNs, birthtimeNs };
@@ -75,11 +85,11 @@ function statOf(root: string, path: string): TaskResults['stats'][number] {
 
 function answerTo(
   task: SourceTask,
-  { root, cells }: ThreadData,
+  { cells, ...tree }: ThreadData,
   before: (path: string) => void,
 ): Answer {
   try {
-    const result = perform(task, root, (item, path) => {
+    const result = perform(task, tree, (item, path) => {
       Atomics.store(cells, itemCell, item);
       Atomics.add(cells, callCell, 1);
       before(path);

@@ -1,6 +1,7 @@
 // How the scanner gets at the source: calls that return when the answer is there. `DirectSource`
 // makes them on the calling thread, `SourceThreads` on threads of its own.
 import { SeenWriter } from '../snapshot/listing.ts';
+import type { ModeChange } from '../snapshot/mode-change.ts';
 import {
   listSource,
   readSourceLink,
@@ -34,22 +35,28 @@ export interface Source {
 export class DirectSource implements Source {
   readonly lookahead = 0;
   readonly #root: string;
+  readonly #chmod: readonly ModeChange[];
   readonly #writer = new SeenWriter();
 
-  constructor(root: string) {
+  constructor(root: string, chmod: readonly ModeChange[] = []) {
     this.#root = root;
+    this.#chmod = chmod;
   }
 
   expect(_: readonly Listable[]): void {}
 
   list({ path, device }: Listable): SourceListing {
     this.#writer.reset();
-    const parts = listSource(this.#root, path, { device, writer: this.#writer });
+    const parts = listSource(this.#root, path, {
+      device,
+      writer: this.#writer,
+      chmod: this.#chmod,
+    });
     return new SourceListing({ ...parts, bytes: Buffer.from(parts.bytes) });
   }
 
   stat(path: string): SourceStats | undefined {
-    return statSource(this.#root, path);
+    return statSource(this.#root, path, this.#chmod);
   }
 
   statAll(paths: readonly string[]): (SourceStats | undefined | Error)[] {

@@ -7,7 +7,7 @@ import t from 'tap';
 import { makeDiskFolder } from '../support/folders.ts';
 import { LivePair } from '../support/live-pair.ts';
 import { LocalPasses } from '../support/local-pass.ts';
-import { compareIndependently } from '../support/rsync.ts';
+import { compareByRsync, compareIndependently } from '../support/rsync.ts';
 import { createTree, directory, file, hardLink, link, pipe } from '../support/tree.ts';
 
 t.test('modes, times, links, empty directories and link groups are equal', async t => {
@@ -42,6 +42,33 @@ t.test('modes, times, links, empty directories and link groups are equal', async
   t.equal(code, 0);
   t.equal(bytesSent, 0, 'attributes alone send no content');
   t.strictSame(await compareIndependently(passes.source, passes.target), []);
+});
+
+t.test('--chmod makes of modes what rsync makes of them', async t => {
+  const passes = new LocalPasses(makeDiskFolder(t));
+  createTree(passes.source, {
+    'private.key': file('k', { mode: 0o600 }),
+    'run.sh': file('#!/bin/sh', { mode: 0o750 }),
+    folder: directory({ inside: file('x', { mode: 0o664 }) }, { mode: 0o700 }),
+    'a link': link('run.sh'),
+  });
+  fs.chmodSync(passes.source, 0o700);
+  for (const how of ['D755,F644', 'a+rX,go-w', 'u=rwX,go=']) {
+    const { code } = await passes.pass('--chmod', how);
+    t.equal(code, 0, how);
+    // The archive mode of the comparison: rsync would change nothing any more.
+    const left = await compareByRsync(passes.source, passes.target, [`--chmod=${how}`]);
+    t.strictSame(left, [], how);
+    t.equal((await passes.pass('--chmod', how)).operations, 0, `${how} once more`);
+    const verify = ['verify', passes.source, passes.target, '--chmod', how];
+    const verified = await passes.home.run(verify).exit;
+    t.equal(verified.code, 0, `${how}: verify agrees`);
+  }
+  t.equal((await passes.pass()).code, 0);
+  t.strictSame(await compareIndependently(passes.source, passes.target), [], 'and without it');
+  const refused = await passes.pass('--chmod', 'F64');
+  t.equal(refused.code, 1);
+  t.match(refused.lines.at(-1), /--chmod: 'F64' is no change of modes/);
 });
 
 t.test('all names of a file follow its content, and no others', async t => {
