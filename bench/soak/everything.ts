@@ -97,12 +97,16 @@ function measure(): void {
   samples.push({ hours: (performance.now() - begunMs) / 3_600_000, values: all });
 }
 const problems: string[] = [];
+function report(problem: string): void {
+  problems.push(problem);
+  console.log(JSON.stringify({ bench: 'soak/everything', problem }));
+}
 const timer = setInterval(() => {
   try {
     measure();
   } catch (error) {
     // A program that ended, or a folder that went while it was looked through.
-    if (pair.push?.exited || pair.receive?.exited) problems.push(String(error));
+    if (pair.push?.exited || pair.receive?.exited) report(String(error));
   }
 }, measureMs);
 
@@ -143,10 +147,10 @@ while (performance.now() < endMs) {
   fs.mkdirSync(folder);
   try {
     const found = (await activities[kind]?.(folder, seed)) ?? [];
-    for (const one of found) problems.push(`${kind} ${seed}: ${one}`);
+    for (const one of found) report(`${kind} ${seed}: ${one}`);
     done.set(kind, (done.get(kind) ?? 0) + 1);
   } catch (error) {
-    problems.push(`${kind} ${seed}: ${error instanceof Error ? error.stack : error}`);
+    report(`${kind} ${seed}: ${error instanceof Error ? error.stack : error}`);
   }
   removeFolder(folder);
   if (performance.now() - reportedMs < reportMs) continue;
@@ -159,11 +163,11 @@ while (performance.now() < endMs) {
 clearInterval(timer);
 load.stop();
 const waitedMs = await pair.equal(60_000).catch((error: unknown) => {
-  problems.push(`the long-lived pair: ${error}`);
+  report(`the long-lived pair: ${error}`);
 });
-for (const line of pair.lines()) if (/"level":"(error|fatal)"/.test(line)) problems.push(line);
+for (const line of pair.lines()) if (/"level":"(error|fatal)"/.test(line)) report(line);
 for (const exit of await pair.stop()) {
-  if (exit?.code !== 0) problems.push(`a program ended with ${JSON.stringify(exit)}`);
+  if (exit?.code !== 0) report(`a program ended with ${JSON.stringify(exit)}`);
 }
 
 const warm = samples.slice(Math.floor(samples.length / 3));
