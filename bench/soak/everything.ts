@@ -4,6 +4,7 @@
 // beside them, one after the other: model programs, crash points, kills, a bad network, fuzzed sessions.
 // The last line is the verdict: failures, and slopes per hour (least squares, after the first third:
 // the warm-up). Slopes count from 60 minutes on. Exit 1 if it is bad.
+import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -56,15 +57,18 @@ function ofProcess(name: string, program: Program | undefined): [string, number]
   ];
 }
 
-/** Bytes in blocks below a folder; what vanishes meanwhile is not counted. */
-function diskUse(folder: string, matches: (name: string) => boolean = () => true): number {
-  let bytes = 0;
-  for (const entry of fs.readdirSync(folder, { withFileTypes: true, recursive: true })) {
-    if (!entry.isFile() || !matches(entry.name)) continue;
-    const stats = fs.statSync(join(entry.parentPath, entry.name), { throwIfNoEntry: false });
-    bytes += (stats?.blocks ?? 0) * 512;
-  }
-  return bytes;
+/** Bytes in blocks below a folder. What vanishes meanwhile is an error to du, and not counted. */
+function diskUse(folder: string): number {
+  const { stdout } = spawnSync('du', ['-s', '-B1', folder], { encoding: 'utf8' });
+  return Number(/^\d+/.exec(stdout)?.[0] ?? 0);
+}
+
+/** Bytes in blocks of the LMDB files below a folder whose folders stay. */
+function stateUse(folder: string): number {
+  const names = fs.readdirSync(folder, { recursive: true, encoding: 'utf8' });
+  return names
+    .filter(name => name.endsWith('data.mdb'))
+    .reduce((sum, name) => sum + fs.statSync(join(folder, name)).blocks * 512, 0);
 }
 
 /** Per hour, least squares. */
@@ -86,23 +90,26 @@ load.start(stepMs);
 
 const samples: Sample[] = [];
 function measure(): void {
-  const isState = (name: string): boolean => name === 'data.mdb';
   const all = new Map([
     ...ofProcess('push', pair.push),
     ...ofProcess('receive', pair.receive),
     ['private folder', diskUse(join(pair.target, '.replica'))] as const,
-    ["receiver's LMDB", diskUse(join(pair.target, '.replica'), isState)] as const,
-    ["sender's LMDB", diskUse(join(pair.home.folder, 'state'), isState)] as const,
+    ["receiver's LMDB", stateUse(join(pair.target, '.replica', 'state'))] as const,
+    ["sender's LMDB", stateUse(join(pair.home.folder, 'state'))] as const,
   ]);
   samples.push({ hours: (performance.now() - begunMs) / 3_600_000, values: all });
 }
 const problems: string[] = [];
+function report(problem: string): void {
+  problems.push(problem);
+  console.log(JSON.stringify({ bench: 'soak/everything', problem }));
+}
 const timer = setInterval(() => {
   try {
     measure();
   } catch (error) {
-    // A program that ended, or a folder that went while it was looked through.
-    if (pair.push?.exited || pair.receive?.exited) problems.push(String(error));
+    // A program of the long-lived pair ended.
+    report(String(error));
   }
 }, measureMs);
 
@@ -143,10 +150,10 @@ while (performance.now() < endMs) {
   fs.mkdirSync(folder);
   try {
     const found = (await activities[kind]?.(folder, seed)) ?? [];
-    for (const one of found) problems.push(`${kind} ${seed}: ${one}`);
+    for (const one of found) report(`${kind} ${seed}: ${one}`);
     done.set(kind, (done.get(kind) ?? 0) + 1);
   } catch (error) {
-    problems.push(`${kind} ${seed}: ${error instanceof Error ? error.stack : error}`);
+    report(`${kind} ${seed}: ${error instanceof Error ? error.stack : error}`);
   }
   removeFolder(folder);
   if (performance.now() - reportedMs < reportMs) continue;
@@ -159,11 +166,11 @@ while (performance.now() < endMs) {
 clearInterval(timer);
 load.stop();
 const waitedMs = await pair.equal(60_000).catch((error: unknown) => {
-  problems.push(`the long-lived pair: ${error}`);
+  report(`the long-lived pair: ${error}`);
 });
-for (const line of pair.lines()) if (/"level":"(error|fatal)"/.test(line)) problems.push(line);
+for (const line of pair.lines()) if (/"level":"(error|fatal)"/.test(line)) report(line);
 for (const exit of await pair.stop()) {
-  if (exit?.code !== 0) problems.push(`a program ended with ${JSON.stringify(exit)}`);
+  if (exit?.code !== 0) report(`a program ended with ${JSON.stringify(exit)}`);
 }
 
 const warm = samples.slice(Math.floor(samples.length / 3));

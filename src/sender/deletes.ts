@@ -203,7 +203,11 @@ export class Deletes {
 
   /** Still gone, or still another kind of entry, and not renamed to elsewhere meanwhile? */
   #isGone({ folder, known, seen }: Gone): boolean {
-    if (this.#state.observed.find(folder.id, known.name)?.entry.id !== known.entry.id) return false;
+    if (this.#state.observed.find(folder.id, known.name)?.entry.id !== known.entry.id) {
+      // It was renamed. What took its name was not handed out: there has to be another look.
+      if (seen !== undefined) this.#state.findings.defer();
+      return false;
+    }
     try {
       const path = below(folder.path, known.name);
       const stats = this.#state.source.stat(path);

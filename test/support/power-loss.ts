@@ -158,9 +158,13 @@ class Story implements PowerLossOutcome {
       const label = labels[randomInteger(this.#random, labels.length)] ?? 'intents';
       this.#due.push({ at: isStep ? label : now + 1 + randomInteger(this.#random, 20) });
     }
-    await this.#sender?.flush();
+    const flushed = await this.#sender?.flush();
     this.#due = [];
     this.#clone('acknowledged');
+    const told = JSON.stringify(flushed);
+    for (const difference of compareTrees(this.#source, this.#target(this.#disk))) {
+      this.problems.push(`round ${this.#rounds}, told ${told}, before any loss: ${difference}`);
+    }
     const next = readTree(this.#source);
     for (const clone of this.#clones) await this.#check(clone, next);
     this.#clones = [];

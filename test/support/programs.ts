@@ -129,7 +129,11 @@ export class Home {
     args: readonly string[] = [],
   ): Promise<{ program: Program; port: number }> {
     const program = this.run(['receive', target, '--host', '127.0.0.1', '--port', '0', ...args]);
-    const line = await program.line(/^listening on /);
+    const line = await program.line(/^listening on /).catch(async (error: unknown) => {
+      // Nobody else knows of it.
+      await program.stop('SIGKILL');
+      throw error;
+    });
     return { program, port: Number(line.slice(line.lastIndexOf(':') + 1)) };
   }
 

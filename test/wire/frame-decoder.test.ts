@@ -68,6 +68,14 @@ t.test('refuses an over-long frame on its 4 length bytes alone', async t => {
   t.throws(() => open.next(), { code: 'ERR_PROTOCOL', message: /1048577 bytes/ });
 });
 
+t.test('the longest frame that is allowed comes through', async t => {
+  const longest = Buffer.alloc(5 + payloadSizeMax, 7);
+  longest.writeUInt32BE(payloadSizeMax);
+  const decoder = decoderFor(false);
+  decoder.push(longest);
+  t.equal(decoder.next()?.payload.length, payloadSizeMax);
+});
+
 t.test('the limit counts from the next header on', async t => {
   const decoder = new FrameDecoder({ checksum: false });
   const large = Buffer.alloc(5 + 5000, 7);
