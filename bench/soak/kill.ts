@@ -1,5 +1,5 @@
 // Does anything torn, lost or called drift ever show when both sides are killed all the time?
-//   node dist/bench/soak/kill.js [--kills 100] [--seed 1] [--folder DIR] [--life 1500]
+//   node dist/bench/soak/kill.js [--kills 100] [--seed 1] [--folder DIR] [--life 1500] [--ssh]
 import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,6 +11,7 @@ const { values } = parseArgs({
     kills: { type: 'string', default: '100' },
     seed: { type: 'string', default: '1' },
     life: { type: 'string', default: '1500' },
+    ssh: { type: 'boolean', default: false },
     folder: { type: 'string', default: tmpdir() },
   },
 });
@@ -20,6 +21,7 @@ const outcome = await killStory({
   seed: Number(values.seed),
   kills: Number(values.kills),
   lifeMsMax: Number(values.life),
+  transport: values.ssh ? 'ssh' : 'tcp',
   say: text => process.stderr.write(`${text}\n`),
 });
 console.log(JSON.stringify({ bench: 'soak/kill', ...values, ...outcome }));

@@ -2,7 +2,6 @@
 import { resolve } from 'node:path';
 import { Command } from 'clipanion';
 import { ReplicaError } from '../errors.ts';
-import { formatAddress } from '../net/address.ts';
 import { checkApart, checkSource, realPathOf } from './checks.ts';
 import { readCompression } from './compression-settings.ts';
 import { appendFolder, type Raw } from './config-file.ts';
@@ -16,7 +15,7 @@ import { readPushSettings } from './push-settings.ts';
 import type { Surroundings } from './replica-command.ts';
 import { refuseFlagsOfFolders } from './route.ts';
 import { usage } from './settings.ts';
-import { parseTarget, sshName } from './target.ts';
+import { hostName, parseTarget, sshName } from './target.ts';
 
 /** Flags that are for one run, not for good. */
 const passing: ReadonlySet<string> = new Set(['--once', '--dry-run', '--accept-deletes', '--path']);
@@ -64,7 +63,7 @@ export class AddCommand extends PushCommand {
       target = sshName(parsed);
       readDestinationSettings(settings, this);
     } else {
-      target = formatAddress(parsed.host, parsed.port);
+      target = hostName(parsed);
       refuseFlagsOfFolders(this);
     }
     const { configFile } = folders;

@@ -1,5 +1,6 @@
 // `replica doctor <src> <host>`: the way to a receiver, step by step as a push takes it.
 import { createConnection, isIP } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { ReplicaError, systemCode } from '../errors.ts';
 import { formatAddress } from '../net/address.ts';
 import type { Key } from '../store/key-file.ts';
@@ -110,8 +111,16 @@ async function tryKey(options: TargetOptions, key: Key | undefined): Promise<Fin
   try {
     const dialled = { host, port, insecure, timeoutMs, signal };
     const connection = await options.dial(insecure ? dialled : { ...dialled, key });
+    const answered = new AbortController();
     try {
-      const first = await connection.messages().next();
+      const late = sleep(timeoutMs, 'late' as const, { signal: answered.signal });
+      const greeting = connection.messages().next();
+      for (const one of [late, greeting]) one.catch(() => {}); // The other one came first.
+      const first = await Promise.race([greeting, late]);
+      if (first === 'late') {
+        const message = `${formatAddress(host, port)} sent no greeting within ${formatDuration(timeoutMs)}`;
+        throw new ReplicaError('ERR_TIMEOUT', message);
+      }
       const ms = performance.now() - begunMs;
       if (first.done) {
         return bad('session', 'the receiver closed the connection', {
@@ -121,6 +130,7 @@ async function tryKey(options: TargetOptions, key: Key | undefined): Promise<Fin
       const how = insecure ? 'a receiver answers' : 'the receiver accepts the key';
       return ok('session', `${how}, after ${formatDuration(ms)}`);
     } finally {
+      answered.abort();
       await connection.close();
     }
   } catch (error) {

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { ReplicaError } from '../errors.ts';
 import { payloadSizeMax, verifiersMax } from '../limits.ts';
-import type { Log } from '../log.ts';
+import { type Log, silentLog } from '../log.ts';
 import type { Connection } from '../net/connection.ts';
 import type { ReplicaStore } from '../store/replica-store.ts';
 import { ConfinedDirectory } from '../tree/confined-directory.ts';
@@ -51,6 +51,16 @@ export interface ReceiverOptions {
   readonly openRoot?: ((path: string) => ConfinedDirectory) | undefined;
   readonly pauses?: CaretakerPauses | undefined;
 }
+
+/** What `replica receive` does unless told otherwise. */
+export const receiverDefaults = {
+  adopt: false,
+  takeOver: false,
+  fsync: 'batch',
+  keepMs: 24 * 60 * 60 * 1000,
+  specialBits: false,
+  log: silentLog,
+} as const;
 
 interface Live {
   readonly instanceId: Buffer;

@@ -5,10 +5,10 @@ import { performance } from 'node:perf_hooks';
 import { Worker } from 'node:worker_threads';
 import { type ErrorCode, ReplicaError } from '../errors.ts';
 import { reconnectMinMs } from '../limits.ts';
-import type { Log } from '../log.ts';
+import { type Log, silentLog } from '../log.ts';
 import { reconnectDelayMs } from '../net/backoff.ts';
 import type { Connection } from '../net/connection.ts';
-import type { MaxDelete } from '../snapshot/guard.ts';
+import { defaultMaxDelete, type MaxDelete } from '../snapshot/guard.ts';
 import type { ModeChange } from '../snapshot/mode-change.ts';
 import { fromUserPath } from '../snapshot/name.ts';
 import type { ScanJobs } from '../tree/adaptive-source.ts';
@@ -67,6 +67,32 @@ export interface SenderOptions {
   readonly takeOver: boolean;
   readonly log: Log;
   readonly signal: AbortSignal;
+}
+
+/** What `replica push` does unless told otherwise. */
+export const senderDefaults = {
+  intervalMs: 500,
+  once: false,
+  dryRun: false,
+  paths: [],
+  exclude: [],
+  delete: true,
+  deleteExcluded: false,
+  maxDelete: defaultMaxDelete,
+  acceptDeletes: false,
+  checksum: false,
+  scanJobs: 'auto',
+  cpuShare: 0.1,
+  timeoutMs: 30_000,
+  takeOver: false,
+  log: silentLog,
+} as const;
+
+/** Source and replica are equal. */
+export interface Cycle {
+  readonly entries: number;
+  /** Sockets, pipes and devices, which are skipped. */
+  readonly special: number;
 }
 
 /** What a stop waits for the commit under way. */
@@ -161,6 +187,17 @@ export class Sender {
     this.#steering.close(new ReplicaError('ERR_SOCKET', 'the push ended'));
     if (bug !== undefined) throw bug;
     yield { kind: 'end', outcome: this.#outcome };
+  }
+
+  /**
+   * `run`, for whoever wants to know no more than each time that source and replica became equal.
+   * Throws the ReplicaError that ended it; ends when the signal is aborted, or with `once`.
+   */
+  async *cycles(): AsyncGenerator<Cycle> {
+    for await (const event of this.run()) {
+      if (event.kind === 'synced') yield { entries: event.entries, special: event.special };
+      else if (event.kind === 'end' && event.outcome.error !== undefined) throw event.outcome.error;
+    }
   }
 
   // -- asked while it runs ------------------------------------------------------------------------

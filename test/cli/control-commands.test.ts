@@ -40,7 +40,8 @@ function open(t: Test): Desk {
         const { code, stderr } = await ended;
         if (code !== 0) throw new Error(`the push ended with ${code}: ${stderr}`);
       });
-      while ((await run('flush', source, target)).code === 10) {
+      const state = flags.includes('--state') ? ['--state', 'st'] : [];
+      while ((await run('flush', source, target, ...state)).code === 10) {
         await new Promise(resolve => setTimeout(resolve, 20));
       }
     },
@@ -112,6 +113,17 @@ t.test('what was in sync before the push began is so since then or before', asyn
   t.match(stdout, /^in sync: file, 5 bytes, version 1, since \S+ \S+ or before\n$/);
   const { isSinceExact } = JSON.parse((await run('explain', '--json', 'site/index.html')).stdout);
   t.equal(isSinceExact, false);
+});
+
+t.test('a push with a state folder of its own is asked there', async t => {
+  const desk = open(t);
+  await desk.push('site', './copy', '--state', 'st');
+  for (const command of ['status', 'list', 'flush', 'approve', 'reject', 'pause', 'resume']) {
+    t.match(await desk.run(command, 'site', './copy', '--state', 'st'), { code: 0 }, command);
+    t.match(await desk.run(command), { code: 10 }, command);
+  }
+  t.match(await desk.run('explain', 'site/index.html', '--state', 'st'), { code: 0 });
+  t.match(await desk.run('bwlimit', '1M', '--state', 'st'), { code: 0 });
 });
 
 t.test('one of several pushes is named by its source and target', async t => {

@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { chmodSync, lstatSync, mkdirSync, readdirSync, realpathSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { judgeClock, judgeOpenFiles } from '../../src/cli/doctor-machine.ts';
@@ -185,6 +187,19 @@ t.test('a receiver: the way there, and whether it takes the key', async t => {
   const wrong = await examine(t, other, '.', address);
   t.equal(wrong.code, 5);
   t.match(wrong.stdout, /^bad +session +.*; run 'replica key show' there and 'replica pair/m);
+});
+
+t.test('a receiver that says nothing is waited for as long as --timeout says', async t => {
+  const home = t.testdir({ src: {}, key: '' });
+  const server = createServer(() => {}).listen(0, '127.0.0.1');
+  t.teardown(() => server.close());
+  await once(server, 'listening');
+  const place = `127.0.0.1:${(server.address() as AddressInfo).port}`; // It listens on a port.
+  const silent = await examine(t, home, 'src', place, '--insecure', '--timeout', '200');
+  t.match(silent.stdout, /^bad +session +127\.0\.0\.1:\d+ sent no greeting within 200 ms/m);
+  const keyless = await examine(t, home, 'src', place, '--key-file', 'key');
+  t.match(keyless.stdout, /^bad +key +.*key/m);
+  t.equal(keyless.code, 5);
 });
 
 t.test('a name that leads nowhere, and a resolver that does not answer', async t => {

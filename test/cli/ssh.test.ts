@@ -180,3 +180,12 @@ t.test('through a real sshd', { skip: noSshd() }, async t => {
   const refused = await home.pushOnce(source, wrong, ['--rsh', sshd.rsh, ...replicaPath]);
   t.equal(refused.code, 5, refused.lines.join('\n'));
 });
+
+t.test('verify says what to do when there is no replica command there', async t => {
+  const { home, source, target, flags } = stage(t);
+  const [rsh = '', file = ''] = flags();
+  const argv = ['verify', source, `ssh://here${target}`, rsh, file, '--replica-path', '/no/such'];
+  const program = home.run(argv);
+  t.equal((await program.exit).code, 3);
+  t.match(program.lines.join('\n'), /is replica installed there\? --replica-path says where/);
+});

@@ -2,8 +2,10 @@
 import fs from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { makeDiskFolder } from '../support/folders.ts';
 import { LivePair } from '../support/live-pair.ts';
 import { Home } from '../support/programs.ts';
+import { runInProcess } from '../support/run-cli.ts';
 import { compareTrees } from '../support/tree.ts';
 
 /** Other bytes, the same size and times. */
@@ -76,4 +78,22 @@ t.test('for a folder on this machine', async t => {
   t.equal(after.ctimeNs, before.ctimeNs);
   t.equal((await verify('--repair')).code, 0);
   t.strictSame(compareTrees(source, target), []);
+});
+
+t.test('a part of the source, rules from a file, and the state that a repair uses', async t => {
+  const home = fs.realpathSync(makeDiskFolder(t));
+  for (const name of ['sub', 'other']) {
+    fs.mkdirSync(join(home, 'source', name), { recursive: true });
+    fs.writeFileSync(join(home, 'source', name, 'a.o'), 'content');
+  }
+  const run = (...argv: string[]) => runInProcess(argv, { home });
+  t.equal((await run('push', '--once', 'source', './target', '--state', 'st')).code, 0);
+  flip(join(home, 'target/sub/a.o'));
+  fs.writeFileSync(join(home, 'rules'), '*.o');
+  const verify = (...flags: string[]) => run('verify', 'source', './target', ...flags);
+  t.match(await verify('--path', 'other'), { code: 0 });
+  t.match(await verify('--path', 'sub'), { code: 23, stdout: /^content +sub\/a\.o$/m });
+  t.match(await verify('--exclude-from', 'rules'), { code: 0 });
+  t.match(await verify('--repair', '--state', 'st'), { code: 0 });
+  t.same(fs.existsSync(join(home, '.local')), false, 'nothing is kept elsewhere');
 });

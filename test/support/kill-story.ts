@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import fs from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
+import { fakeSsh } from './fake-ssh.ts';
 import { fillTree, mutate } from './mutate.ts';
 import { Home, type Program, waitUntil } from './programs.ts';
 import { randomInteger, seededRandom } from './random.ts';
@@ -20,6 +21,8 @@ export interface KillOptions {
   /** Until a side is killed, from its start. */
   readonly lifeMsMax: number;
   readonly flags?: readonly string[];
+  /** ssh: the receiver is started by the push, through a program in the place of ssh. */
+  readonly transport?: 'tcp' | 'ssh';
   readonly say?: (text: string) => void;
 }
 
@@ -128,30 +131,40 @@ export async function killStory(options: KillOptions): Promise<KillOutcome> {
   const load = new Load(folder, seed);
   const home = new Home(join(folder, 'home'));
   const port = `${await freePort()}`;
+  const isSsh = options.transport === 'ssh';
+  const target = isSsh ? `ssh://here${load.target}` : `127.0.0.1:${port}`;
+  const ssh = isSsh ? fakeSsh(folder) : [];
   const killed = { push: 0, receive: 0 };
   const ended: Program[] = [];
-  const start: Record<Side, () => Promise<Program>> = {
+  const start: Record<Side, () => Promise<Program | undefined>> = {
     receive: async () => {
+      if (isSsh) return undefined;
       const host = ['--host', '127.0.0.1', '--port', port];
       const program = home.run(['receive', load.target, ...host, ...flags]);
       await program.line(/^listening on /);
       return program;
     },
-    push: async () => home.push(load.source, `127.0.0.1:${port}`, ['--interval', '100', ...flags]),
+    push: async () => home.push(load.source, target, ['--interval', '100', ...ssh, ...flags]),
   };
-  const running: Record<Side, Program> = {
+  const running: Record<Side, Program | undefined> = {
     receive: await start.receive(),
     push: await start.push(),
   };
   let watcher: Watcher | undefined;
   try {
-    await running.push.line(/in sync/, 30_000);
+    await running.push?.line(/in sync/, 30_000);
     watcher = await load.watch();
     load.start(15);
     for (let kill = 0; kill < kills; kill++) {
       await new Promise(resolve => setTimeout(resolve, randomInteger(random, lifeMsMax)));
       const side = random() < 0.5 ? 'push' : 'receive';
       const program = running[side];
+      if (program === undefined) {
+        await waitUntil(() => killReceiverOf(load.target), 'a receiver that ssh started');
+        killed[side]++;
+        say(`${kill + 1}: killed ${side}`);
+        continue;
+      }
       if (program.exited !== undefined) {
         throw new Error(`${side} ended by itself:\n${program.lines.slice(-20).join('\n')}`);
       }
@@ -165,7 +178,7 @@ export async function killStory(options: KillOptions): Promise<KillOutcome> {
     const convergedMs = await load.converge(40_000);
     const watched = await watcher.stop();
     watcher = undefined;
-    const lines = [...ended, ...Object.values(running)].flatMap(program => program.lines);
+    const lines = [...ended, ...Object.values(running)].flatMap(program => program?.lines ?? []);
     return {
       watched,
       killed,
@@ -179,6 +192,18 @@ export async function killStory(options: KillOptions): Promise<KillOutcome> {
   } finally {
     load.stop();
     watcher?.kill();
-    for (const program of Object.values(running)) await program.stop('SIGKILL');
+    for (const program of Object.values(running)) await program?.stop('SIGKILL');
+  }
+}
+
+/** The one that an ssh started, if it is there at the moment. */
+function killReceiverOf(target: string): boolean {
+  const lock = join(target, '.replica/receive.lock');
+  const pid = fs.existsSync(lock) ? Number.parseInt(fs.readFileSync(lock, 'latin1'), 10) : 0;
+  if (!(pid > 1)) return false;
+  try {
+    return process.kill(pid, 'SIGKILL');
+  } catch {
+    return false; // It ended by itself meanwhile.
   }
 }
