@@ -103,7 +103,8 @@ t.test('flush: an edit made just before is at the replica, whatever else is writ
 });
 
 t.test('flush: what took the name of a directory that was renamed is at the replica', async t => {
-  const { sender, source, target } = await start(t, { 'd/in': 'in', 'e/in': 'in' });
+  const { sender, source, target } = await start(t, {});
+  for (const name of ['d', 'e']) fs.mkdirSync(join(source, name));
   fs.symlinkSync('nowhere', join(source, 'a'));
   await sender.flush();
   fs.rmSync(join(source, 'a'));
@@ -112,7 +113,6 @@ t.test('flush: what took the name of a directory that was renamed is at the repl
   write(source, 'd', 'new');
   await sender.flush();
   t.equal(read(target, 'd'), 'new');
-  t.equal(read(target, 'a/in'), 'in');
 });
 
 t.test('flush: what was read when its times could not tell is read again', async t => {
