@@ -103,19 +103,16 @@ t.test('flush: an edit made just before is at the replica, whatever else is writ
 });
 
 t.test('flush: what took the name of a directory that was renamed is at the replica', async t => {
-  const { sender, source, target } = await start(t, { 'd/in': 'in', other: 'other' });
+  const { sender, source, target } = await start(t, {});
+  for (const name of ['d', 'e']) fs.mkdirSync(join(source, name));
+  fs.symlinkSync('nowhere', join(source, 'a'));
   await sender.flush();
-  for (const name of ['file', 'link']) {
-    fs.renameSync(join(source, 'd'), join(source, `away-${name}`));
-    if (name === 'file') write(source, 'd', 'new');
-    else fs.symlinkSync('nowhere', join(source, 'd'));
-    await sender.flush();
-    t.ok(fs.lstatSync(join(target, 'd'), { throwIfNoEntry: false }), `a ${name}`);
-    fs.rmSync(join(source, 'd'));
-    fs.renameSync(join(source, `away-${name}`), join(source, 'd'));
-    await sender.flush();
-    t.equal(read(target, 'd/in'), 'in');
-  }
+  fs.rmSync(join(source, 'a'));
+  fs.renameSync(join(source, 'e'), join(source, 'c'));
+  fs.renameSync(join(source, 'd'), join(source, 'a'));
+  write(source, 'd', 'new');
+  await sender.flush();
+  t.equal(read(target, 'd'), 'new');
 });
 
 t.test('flush: what was read when its times could not tell is read again', async t => {
