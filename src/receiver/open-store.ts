@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { ReplicaError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { ReplicaStore } from '../store/replica-store.ts';
+import { beginStart } from '../store/start-count.ts';
 import {
   discardState,
   isInside,
@@ -74,6 +75,8 @@ const how = ': it is made anew from what is in the destination';
 
 /** The store, why it is of no use, or undefined if none was ever completed. */
 async function openUsable(options: OpenStoreOptions): Promise<ReplicaStore | string | undefined> {
+  const early = beginStart(options.folder);
+  if (early !== undefined) return early;
   let store: ReplicaStore | undefined;
   try {
     store = await ReplicaStore.open(options);

@@ -5,6 +5,7 @@ import { payloadSizeMax, verifiersMax } from '../limits.ts';
 import { type Log, silentLog } from '../log.ts';
 import type { Connection } from '../net/connection.ts';
 import type { ReplicaStore } from '../store/replica-store.ts';
+import { endStart } from '../store/start-count.ts';
 import { ConfinedDirectory } from '../tree/confined-directory.ts';
 import { findFlush, isVolatile } from '../tree/durable.ts';
 import { type Hello, type Message, MessageType } from '../wire/messages.ts';
@@ -138,6 +139,7 @@ export class Receiver {
       const parts = { folders, lock, store, flush, unfinished, journal, quota };
       const receiver = new Receiver(options, parts);
       await receiver.#recover();
+      endStart(folder);
       if (!options.isOnlyVerified) receiver.#caretaker = receiver.#newCaretaker();
       return receiver;
     } catch (error) {

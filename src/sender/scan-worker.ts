@@ -2,10 +2,12 @@
 import { randomBytes } from 'node:crypto';
 import { renameSync } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
+import { ReplicaError } from '../errors.ts';
 import type { NodeId, PlacedEntry } from '../snapshot/entry.ts';
 import type { ModeChange } from '../snapshot/mode-change.ts';
 import type { Name } from '../snapshot/name.ts';
 import { SnapshotStore } from '../store/snapshot-store.ts';
+import { beginStart, endStart } from '../store/start-count.ts';
 import { AdaptiveSource, type ScanJobs } from '../tree/adaptive-source.ts';
 import { Moved, serveCalls } from './calls.ts';
 import type { Reversal, Slice } from './change.ts';
@@ -20,6 +22,8 @@ import { Scanner } from './scanner.ts';
 export type SentSlice = Omit<Slice, 'changes'> & { readonly changes: Packed };
 
 let store: SnapshotStore | undefined;
+let folder = '';
+let isStarting = true;
 let scanner: Scanner | undefined;
 const opened = (): Scanner => {
   if (scanner === undefined) throw new Error('not opened');
@@ -37,9 +41,11 @@ const methods = {
     checkSecret: Uint8Array;
     rebuilt: string;
   } {
-    let rebuilt = '';
+    folder = options.folder;
+    let rebuilt = beginStart(folder) ?? '';
     try {
-      store = SnapshotStore.open(options.folder);
+      if (rebuilt !== '') throw new ReplicaError('ERR_STATE', rebuilt);
+      store = SnapshotStore.open(folder);
     } catch (error) {
       rebuilt = error instanceof Error ? error.message : String(error);
       renameSync(options.folder, `${options.folder}.damaged-${randomBytes(4).toString('hex')}`);
@@ -81,6 +87,7 @@ const methods = {
 
   next(limits: { room: number; sliceMs: number; budgetMs: number }): Moved<SentSlice> {
     const slice = opened().next(limits.room, limits.sliceMs, limits.budgetMs);
+    if (slice.summary !== undefined) complete();
     const changes = packChanges(slice.changes);
     return new Moved({ ...slice, changes }, [changes.buffer]);
   },
@@ -123,9 +130,16 @@ const methods = {
 
   async close(_: undefined): Promise<void> {
     await store?.close();
+    complete();
   },
 };
 export type ScanMethods = typeof methods;
+
+/** A look at everything, or the end, was reached. */
+function complete(): void {
+  if (isStarting) endStart(folder);
+  isStarting = false;
+}
 
 function checkSecretOf(opened: SnapshotStore): Buffer {
   const known = opened.readMeta('check-secret');
