@@ -94,6 +94,8 @@ const settings: Readonly<Record<string, readonly [string, unknown] | true>> = {
   '--max-size': ['2G', '2G'],
   '-x': true,
   '--settle': ['*.log=5s', ['*.log=5s']],
+  '--chmod': ['D755', 'D755'],
+  '--scan-jobs': ['8', '8'],
   '--max-delete': ['10%', '10%'],
   '-c': true,
   '--compress': ['zstd', 'zstd'],
