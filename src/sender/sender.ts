@@ -397,6 +397,10 @@ export class Sender {
   }
 }
 
+/** Of the heap of a worker: by default a thread takes three times as much before it tidies up. */
+const youngGenerationMib = 16;
+
 function newWorker(file: string): Worker {
-  return new Worker(new URL(file, import.meta.url), { execArgv: [] });
+  const resourceLimits = { maxYoungGenerationSizeMb: youngGenerationMib };
+  return new Worker(new URL(file, import.meta.url), { execArgv: [], resourceLimits });
 }
