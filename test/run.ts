@@ -3,7 +3,7 @@
 //   node dist/test/run.js [--jobs 2] [--share] [FILE...]
 //
 // With --share, of the files that come out the same whoever runs them, root takes every third one
-// and anybody else the rest: more of the others are for root alone.
+// and anybody else the rest: more of the others are for root alone. Some are for one of them only.
 //
 // Not with the `tap` command: it loads hooks into every process and thread of a test, which take
 // half of all the time there is and are not what users run.
@@ -28,6 +28,11 @@ const sameForAll = new RegExp(
     String.raw`/(?:store/snapshot-store|tree/source-threads)\.`,
   ].join('|'),
 );
+/** With cases that only root can try, and no others that differ. */
+const forRoot =
+  /\/(?:cli\/(?:log-command|ssh)|promises\/(?:kill|stranger)|receiver\/crash|sender\/flush)\./;
+/** The same for a user, who is what most of them run as. */
+const forUser = /\/(?:promises\/(?:escape|metadata)|receiver\/apply|sender\/(?:refusals|sender))\./;
 const timeout = 240_000;
 
 const { values, positionals } = parseArgs({
@@ -44,7 +49,8 @@ function ownFiles(): string[] {
   if (!values.share) return files;
   const shared = files.filter(file => sameForAll.test(file));
   const own = new Set(shared.filter((_, i) => (i % 3 === 0) === isRoot));
-  return files.filter(file => own.has(file) || !sameForAll.test(file));
+  const others = isRoot ? forUser : forRoot;
+  return files.filter(file => own.has(file) || !(sameForAll.test(file) || others.test(file)));
 }
 
 function allFiles(): string[] {
