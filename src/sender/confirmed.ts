@@ -14,6 +14,7 @@ import type { Known } from '../snapshot/listing.ts';
 import type { Name } from '../snapshot/name.ts';
 import type { InodePlace, Place, SnapshotStore } from '../store/snapshot-store.ts';
 import type { Confirmation } from './change.ts';
+import { DirectoryLinks } from './directory-links.ts';
 
 /** What a change does to one name; undefined: the name goes. */
 export interface Effect {
@@ -37,10 +38,7 @@ export class ConfirmedLayer {
   #digest: Buffer = Buffer.alloc(digestSize);
   #nextId = 2;
   #mentioned = new Set<NodeId>();
-  /** Link counts of directories that are being adopted: only this side knows mount points. */
-  #linkCounts = new Map<NodeId, number>();
-  /** The same of directories that were on their way when the session before ended. */
-  #sentLinkCounts: ReadonlyMap<NodeId, number> = new Map();
+  readonly #links: DirectoryLinks;
   /** The layer was the receiver's before: what differs now was on its way. */
   #isContinued = false;
   /** Files of the directories being taken over, by parent and name, as they were. */
@@ -50,6 +48,7 @@ export class ConfirmedLayer {
 
   constructor(store: SnapshotStore) {
     this.#store = store;
+    this.#links = new DirectoryLinks(store);
     this.#digest = store.readMeta('digest') ?? Buffer.alloc(digestSize);
     this.entryCount = Number(store.readMeta('entries')?.readBigUInt64BE() ?? 0n);
   }
@@ -67,6 +66,7 @@ export class ConfirmedLayer {
     if (!this.#isContinued) {
       this.#store.clear();
       this.#store.transaction(() => this.#store.writeMeta('epoch', receiver.epoch));
+      this.#links.begin();
       this.#digest = Buffer.alloc(digestSize);
       this.entryCount = 0;
       this.#nextId = 2;
@@ -74,9 +74,9 @@ export class ConfirmedLayer {
     this.#secret = receiver.secret;
     this.#nextId = Math.max(this.#nextId, receiver.nextId);
     this.#mentioned.clear();
-    this.#linkCounts.clear();
-    if (!this.#isContinued) this.#sentLinkCounts = new Map();
-    return this.#digest.equals(receiver.digest);
+    const isSame = this.#digest.equals(receiver.digest);
+    if (isSame) this.#links.settle();
+    return isSame;
   }
 
   /** Directories of the receiver whose names differ from the layer's. */
@@ -88,9 +88,7 @@ export class ConfirmedLayer {
     }
     if (last) {
       const dropped = [...this.#store.directories()].filter(id => !this.#mentioned.has(id));
-      this.#store.transaction(() => {
-        for (const id of dropped) this.#store.dropListing(id);
-      });
+      this.#store.transaction(() => this.#dropListings(dropped));
       this.#mentioned.clear();
     }
     return differing;
@@ -101,13 +99,17 @@ export class ConfirmedLayer {
     this.#before.clear();
     this.#store.transaction(() => {
       for (const id of ids) {
-        for (const { name, entry, nlink } of this.#store.listing(id)) {
-          if (entry.kind === 'directory') this.#linkCounts.set(entry.id, nlink);
+        for (const { name, entry } of this.#store.listing(id)) {
           if (entry.kind === 'file') this.#before.set(`${id}/${name}`, entry);
         }
-        this.#store.dropListing(id);
       }
+      this.#dropListings(ids);
     });
+  }
+
+  #dropListings(ids: readonly NodeId[]): void {
+    this.#links.keep(ids);
+    for (const id of ids) this.#store.dropListing(id);
   }
 
   adopt(entries: readonly PlacedEntry[]): void {
@@ -118,7 +120,7 @@ export class ConfirmedLayer {
     };
     this.#store.transaction(() => {
       for (const { parent, name, entry } of entries) {
-        let nlink = entry.kind === 'directory' ? this.#linkCountOf(entry.id) : 1;
+        let nlink = entry.kind === 'directory' ? this.#links.of(entry.id) : 1;
         const { ino, birthtimeNs } = entry.stamp;
         if (entry.kind === 'file' && ino !== 0n) {
           const twin = this.#store.placeOfInode(ino, birthtimeNs);
@@ -141,14 +143,9 @@ export class ConfirmedLayer {
     });
   }
 
-  /** 0: nobody knows whether it was a mount point. */
-  #linkCountOf(directory: NodeId): number {
-    return this.#linkCounts.get(directory) ?? this.#sentLinkCounts.get(directory) ?? 0;
-  }
-
-  /** Link counts of directories that are sent and not confirmed: the receiver may have them. */
-  noteSent(linkCounts: ReadonlyMap<NodeId, number>): void {
-    this.#sentLinkCounts = linkCounts;
+  /** A directory is about to be sent: whether it arrives, the next agreement tells. */
+  noteSent(known: Known): void {
+    this.#links.note(known);
   }
 
   /**
@@ -163,7 +160,6 @@ export class ConfirmedLayer {
 
   /** Counts everything anew; false when the layer still is not what the receiver holds. */
   finish(digest: Buffer): boolean {
-    this.#linkCounts.clear();
     this.#before.clear();
     const total = Buffer.alloc(digestSize);
     let count = 0;
@@ -176,15 +172,21 @@ export class ConfirmedLayer {
     this.#digest = total;
     this.entryCount = count;
     this.#store.transaction(() => this.#writeCounts());
-    return total.equals(digest);
+    const isSame = total.equals(digest);
+    if (isSame) this.#links.settle();
+    return isSame;
   }
 
   clear(): void {
     const epoch = this.#store.readMeta('epoch');
-    this.#store.clear();
+    this.#links.keep(this.#store.directories());
+    this.#store.transaction(() => {
+      this.#store.clear();
+      if (epoch !== undefined) this.#store.writeMeta('epoch', epoch);
+      this.#links.restore();
+    });
     this.#digest = Buffer.alloc(digestSize);
     this.entryCount = 0;
-    if (epoch !== undefined) this.#store.transaction(() => this.#store.writeMeta('epoch', epoch));
   }
 
   #digestOf(directory: NodeId): Buffer {

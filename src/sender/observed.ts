@@ -60,7 +60,6 @@ export class Observed {
 
   /** The session is over: what was sent and is not confirmed is found again, or adopted. */
   clear(): void {
-    this.#confirmed.noteSent(this.#sentDirectories());
     this.#names.clear();
     this.#inodes.clear();
     this.#directories.clear();
@@ -70,16 +69,6 @@ export class Observed {
     this.#looking.clear();
     this.#touched.clear();
     this.#root = undefined;
-  }
-
-  #sentDirectories(): Map<NodeId, number> {
-    const linkCounts = new Map<NodeId, number>();
-    for (const effects of this.#effects.values()) {
-      for (const { known } of effects) {
-        if (known?.entry.kind === 'directory') linkCounts.set(known.entry.id, known.nlink);
-      }
-    }
-    return linkCounts;
   }
 
   newId(): NodeId {
@@ -188,7 +177,9 @@ export class Observed {
       if (entry.kind !== 'link') {
         this.#inodes.set(inodeKey(ino, birthtimeNs), { parent, name, id: entry.id, token });
       }
-      if (entry.kind === 'directory') this.#directories.set(entry.id, { parent, name, token });
+      if (entry.kind !== 'directory') continue;
+      this.#directories.set(entry.id, { parent, name, token });
+      this.#confirmed.noteSent(known);
     }
     return token;
   }
