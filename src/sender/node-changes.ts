@@ -217,10 +217,11 @@ export class NodeChanges {
       // What was half written under another name must not be shown under this one: new content
       // comes first, from blocks the receiver has.
       if (before.size !== seen.size || before.mtimeNs !== seen.mtimeNs) return undefined;
-      if (!isDisplaced && this.#isTaken(fromPath)) {
-        // Something else took the old name at once: it stays, whatever commits they end up in.
+      if (this.#isTaken(fromPath)) {
+        // Something else took the old name at once: it stays, whatever commits they end up in, and
+        // whether the newcomer can be read or not.
         const stays = { parent: from.parent, name: from.name, known: { ...known, nlink: 2 } };
-        this.#hardLink(folder, seen, known, [stays]);
+        this.#hardLink(folder, seen, known, isDisplaced ? [] : [stays]);
         return 'linked';
       }
     }

@@ -245,6 +245,7 @@ export class Observed {
   revert(reversals: readonly Reversal[]): void {
     for (const { token, reason } of reversals) {
       const effects = this.#effects.get(token) ?? [];
+      if (this.#root?.token === token) this.#touched.add(rootId);
       this.#settle(token);
       for (const { parent } of effects) this.#touched.add(parent);
       if (reason === 'base') this.#confirmed.forgetBasis(effects);
@@ -278,6 +279,11 @@ export class Observed {
     }
     this.#confirmed.forget(effects);
     for (const { parent } of effects) this.#touched.add(parent);
+  }
+
+  /** How many `takeTouched` would return: what a tick has seen of them may be no longer true. */
+  get touchedCount(): number {
+    return this.#touched.size;
   }
 
   /** Directories whose records were taken back since the last call. */

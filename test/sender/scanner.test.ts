@@ -53,11 +53,13 @@ function changesAfter(
   t: TestContext,
   name: string,
   change: (path: (name: string) => string) => void,
+  before: (path: (name: string) => string) => void = () => {},
 ): string[] {
   const { root, scanner } = openScanner(t, name);
   const path = (name: string): string => join(root, name);
   fs.mkdirSync(root);
   fs.writeFileSync(path('old'), 'content of old');
+  before(path);
   transfer(scanner, new ModelReceiver(), sweep(scanner).changes, 1000);
   change(path);
   return sweep(scanner)
@@ -79,6 +81,20 @@ for (const other of ['a-copy', 'z-copy']) {
     );
     t.ok(changes.includes('file old'), 'the newcomer');
     t.ok(changes.includes(`hardlink ${other}`) || changes.includes(`file ${other}`));
+  });
+
+  t.test(`nor does one whose file had another name already (${other})`, async t => {
+    const changes = changesAfter(
+      t,
+      `linked-${other}`,
+      path => {
+        fs.renameSync(path('../outside'), path(other));
+        fs.writeFileSync(path('newcomer~'), 'a newcomer');
+        fs.renameSync(path('newcomer~'), path('old'));
+      },
+      path => fs.linkSync(path('old'), path('../outside')),
+    );
+    t.strictSame([...changes].sort(), ['file old', `hardlink ${other}`]);
   });
 
   t.test(`what was half written is not shown under its last name (${other})`, async t => {
@@ -116,6 +132,44 @@ t.test('a version number is used once, whatever became of the name that had it',
     ['b', 3],
   ]);
 });
+
+for (const budgetMs of [Number.POSITIVE_INFINITY, 0]) {
+  const kind = budgetMs === 0 ? 'a look at parts' : 'a sweep';
+  t.test(`what is taken back in the middle of ${kind} is not in sync at its end`, async t => {
+    const { root, scanner } = openScanner(t, `taken-back-${budgetMs}`);
+    for (const name of ['a', 'b', 'c', 'd']) fs.mkdirSync(join(root, name), { recursive: true });
+    const model = new ModelReceiver();
+    for (let i = 0; i < 4; i++) transfer(scanner, model, sweep(scanner).changes, 100);
+    fs.writeFileSync(join(root, 'a', 'file'), 'the receiver lacks its blocks');
+    let found = sweep(scanner, { budgetMs }).changes;
+    const isFile = ({ kind }: { kind: string }): boolean => kind === 'file';
+    transfer(
+      scanner,
+      model,
+      found.filter(change => !isFile(change)),
+      100,
+    );
+    // Before each step of a tick, once.
+    let step = 0;
+    for (let cut = 1; ; cut++) {
+      const reversals = found
+        .filter(isFile)
+        .map(({ token }) => ({ token, reason: 'superseded' as const }));
+      t.equal(reversals.length, 1, 'it is found again');
+      found = [];
+      let slice = scanner.next(1000, 0, budgetMs);
+      for (step = 1; slice.summary === undefined; step++) {
+        if (step === cut) scanner.observed.revert(reversals);
+        slice = scanner.next(1000, 0, budgetMs);
+        found.push(...slice.changes);
+      }
+      if (step <= cut) break;
+      t.ok(slice.summary.deferred > 0 || found.length > 0, `before step ${cut}: not in sync`);
+      found.push(...sweep(scanner, { budgetMs }).changes);
+    }
+    t.ok(step > 2, `a tick of ${step} steps`);
+  });
+}
 
 t.test('content that was on its way when a connection broke is looked at again', async t => {
   const { root, scanner } = openScanner(t, 'unconfirmed');

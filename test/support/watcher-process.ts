@@ -18,7 +18,7 @@ let changeCount = 0;
 function violation(kind: string, text: string): void {
   const count = (counts.get(kind) ?? 0) + 1;
   counts.set(kind, count);
-  if (count <= 20) violations.push(`${kind}: ${text}`);
+  if (count <= 20) violations.push(`${kind}: ${text} at ${new Date().toISOString()}`);
 }
 
 function readFile(name: string): void {
