@@ -167,7 +167,7 @@ export class Aside {
       if (!inTheWay.stays) directory.unlink(name);
       return { undo() {}, record: () => void this.#vacated.delete(`${parent}/${name}`) };
     }
-    if (!current || !this.#tree.isAsRecorded(directory, name, current, present)) {
+    if (!current || !this.#tree.isUnaltered(directory, name, current, present)) {
       return this.#displaceDrift(inTheWay, current);
     }
     // Also where it is undone.
@@ -285,7 +285,7 @@ export class Aside {
    */
   isIntact(place: OpenPlace, current: Entry, present: BigIntStats | undefined): boolean {
     const { directory, name } = place;
-    if (present && this.#tree.isAsRecorded(directory, name, current, present)) return true;
+    if (present && this.#tree.isUnaltered(directory, name, current, present)) return true;
     if (this.#tree.options.isReplay) return false;
     return this.lose(place, present);
   }
@@ -314,7 +314,7 @@ export class Aside {
   expel(place: OpenPlace, present: BigIntStats | undefined): void {
     const { parent, name, directory } = place;
     const current = this.#changes.entry(parent, name);
-    if (!current || !present || !this.#tree.isAsRecorded(directory, name, current, present)) {
+    if (!current || !present || !this.#tree.isUnaltered(directory, name, current, present)) {
       this.putAside(place, present);
       return;
     }

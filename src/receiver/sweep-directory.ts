@@ -1,17 +1,14 @@
 // The look at one directory, in pieces: what a slice saw is looked at again by the next one.
 import fs, { type BigIntStats } from 'node:fs';
-import { blockId } from '../blocks/block-id.ts';
 import { systemCode } from '../errors.ts';
 import type { NodeId } from '../snapshot/entry.ts';
 import type { Name } from '../snapshot/name.ts';
-import { type FileRecord, sameLocalStamp, stampOf } from '../store/receiver-records.ts';
-import { readBytes } from '../tree/staged-file.ts';
+import { sameLocalStamp, stampOf } from '../store/receiver-records.ts';
+import { blocksPerPiece, comparePiece } from './recorded-content.ts';
 import type { SweepView } from './sweep-view.ts';
 
 /** Names of records read at a time. */
 const pageMax = 64;
-/** Blocks read at a time: 1 MiB at most. */
-const blocksPerPiece = 16;
 
 /** `view` is that of the slice under way. */
 export function* sweepDirectory(id: NodeId, view: () => SweepView): Generator<void, void> {
@@ -74,20 +71,4 @@ function comparePart(
   } finally {
     if (fd !== undefined) fs.closeSync(fd);
   }
-}
-
-/** Some blocks of an open file from number `from` on. 'same': it has no more. */
-export function comparePiece(
-  fd: number,
-  from: number,
-  { list, stamp }: FileRecord,
-  secret: Buffer,
-): 'same' | 'other' | 'more' {
-  if (BigInt(list.byteCount) !== stamp.size) return 'other';
-  const end = Math.min(from + blocksPerPiece, list.count);
-  for (let block = from; block < end; block++) {
-    const bytes = readBytes(fd, list.offsetAt(block), list.sizeAt(block));
-    if (!blockId(secret, bytes).equals(list.idAt(block))) return 'other';
-  }
-  return end < list.count ? 'more' : 'same';
 }

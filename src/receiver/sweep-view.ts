@@ -12,6 +12,7 @@ import { Aside } from './aside.ts';
 import { flushTree } from './commit.ts';
 import { Directories } from './directories.ts';
 import type { Flush } from './flush.ts';
+import { isDoubtful } from './recorded-content.ts';
 import { fatalMessage } from './rejection.ts';
 import { type ApplyOptions, TreeView } from './tree-view.ts';
 
@@ -100,7 +101,8 @@ export class SweepView {
       if (now?.isDirectory() && entry.kind === 'directory' && isMounted(directory, now)) {
         return 'done';
       }
-      if (now && entry.kind === 'file' && this.#isDoubtful(now, entry)) return 'doubtful';
+      const record = entry.kind === 'file' && this.changes.file(entry.id, entry.version);
+      if (now && record && isDoubtful(record, now)) return 'doubtful';
       this.#displace(id, name, directory);
     } catch (error) {
       this.#unreadable(error);
@@ -188,13 +190,6 @@ export class SweepView {
   close(): void {
     this.#directories.close();
     this.#tree.close();
-  }
-
-  #isDoubtful(now: BigIntStats, entry: { readonly id: NodeId; readonly version: number }): boolean {
-    const record = this.changes.file(entry.id, entry.version);
-    if (!record || !now.isFile() || now.size !== record.stamp.size) return false;
-    // Of a file with several names each must be that very file.
-    return record.links === 1 || now.ino === record.stamp.ino;
   }
 
   #displace(parent: NodeId, name: Name, directory: ConfinedDirectory, isOurs = false): void {

@@ -26,6 +26,7 @@ import {
   type Resolution,
 } from './directories.ts';
 import type { Folders } from './folders.ts';
+import { hasContent, isDoubtful } from './recorded-content.ts';
 
 export interface ApplyOptions {
   readonly folders: Folders;
@@ -51,6 +52,8 @@ export interface OpenPlace {
 }
 
 const openDirectoriesMax = 256;
+/** What is larger is not read while a commit waits: other times count as altered content. */
+const comparedSizeMax = 64n * 1024n * 1024n;
 const readWriteSearch = 0o700;
 const permissionBits = 0o7777n;
 
@@ -109,6 +112,19 @@ export class TreeView {
     if (entry.kind !== 'file') return this.isCurrent(directory, name, entry, now);
     const record = this.#changes.file(entry.id, entry.version);
     return record !== undefined && now.isFile() && this.isSameFile(entry, record.stamp, now);
+  }
+
+  /** As recorded, or at least its content is: then its stamp is taken anew. */
+  isUnaltered(directory: ConfinedDirectory, name: Name, entry: Entry, now: BigIntStats): boolean {
+    if (this.isAsRecorded(directory, name, entry, now)) return true;
+    const record = entry.kind === 'file' ? this.#changes.file(entry.id, entry.version) : undefined;
+    if (!record || this.options.isReplay || now.size > comparedSizeMax) return false;
+    const { secret } = this.#changes;
+    if (!isDoubtful(record, now) || !hasContent(directory, name, { record, now, secret })) {
+      return false;
+    }
+    this.#changes.setFile(entry.id, entry.version, { ...record, stamp: stampOf(now) });
+    return true;
   }
 
   /** Is it the recorded node, perhaps altered? By inode, or by target. */

@@ -17,8 +17,8 @@ import { checkedEntrySize } from '../wire/verify-codec.ts';
 import { Directories } from './directories.ts';
 import type { Exclusive } from './exclusive.ts';
 import type { Folders } from './folders.ts';
+import { blocksPerPiece, comparePiece } from './recorded-content.ts';
 import { fatalMessage } from './rejection.ts';
-import { comparePiece } from './sweep-directory.ts';
 
 export interface VerificationOptions {
   readonly folders: Folders;
@@ -34,7 +34,6 @@ export interface VerificationOptions {
 /** Work of one slice: a commit waits that long at most. */
 const sliceMs = 5;
 const pageMax = 64;
-const blocksPerPiece = 16;
 const blockSize = 18;
 /** Looks at a file that is replaced while it is read. */
 const looksMax = 3;

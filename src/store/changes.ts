@@ -70,6 +70,11 @@ export class Changes {
     });
   }
 
+  /** That block ids are keyed with. */
+  get secret(): Buffer {
+    return this.#store.secret;
+  }
+
   entry(parent: ParentId, name: Name | ''): Entry | undefined {
     return this.#name(parent, name).entry;
   }
