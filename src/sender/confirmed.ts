@@ -121,6 +121,7 @@ export class ConfirmedLayer {
     this.#store.transaction(() => {
       for (const { parent, name, entry } of entries) {
         let nlink = entry.kind === 'directory' ? this.#links.of(entry.id) : 1;
+        let isNewest = true;
         const { ino, birthtimeNs } = entry.stamp;
         if (entry.kind === 'file' && ino !== 0n) {
           const twin = this.#store.placeOfInode(ino, birthtimeNs);
@@ -129,10 +130,12 @@ export class ConfirmedLayer {
             const other =
               changes.get(twin.parent)?.get(twin.name) ?? this.find(twin.parent, twin.name);
             if (other?.entry.id === entry.id) known(twin.parent, { ...other, nlink });
+            isNewest = other?.entry.id !== entry.id || other.entry.version <= entry.version;
           }
         }
         known(parent, { name, entry, nlink });
-        this.#place(parent, name, entry);
+        // Names that lag behind are linked to the one whose place is found by the inode.
+        if (isNewest) this.#place(parent, name, entry);
         if (this.#isUnconfirmed(parent, name, entry))
           this.#store.setRecent(entry.id, { parent, name });
       }

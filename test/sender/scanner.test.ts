@@ -200,6 +200,38 @@ t.test('content that was on its way when a connection broke is looked at again',
   );
 });
 
+t.test('a name that lagged behind its file when a connection broke is linked to it', async t => {
+  const { root, scanner } = openScanner(t, 'lagging');
+  fs.mkdirSync(root);
+  fs.writeFileSync(join(root, 'a'), 'one file');
+  for (const name of ['m', 'z']) fs.linkSync(join(root, 'a'), join(root, name));
+  const model = new ModelReceiver();
+  transfer(scanner, model, sweep(scanner).changes, 100);
+  fs.appendFileSync(join(root, 'a'), ', edited in place');
+  const [first, ...others] = operationsOf(sweep(scanner).changes);
+  t.match(first, { kind: 'file' });
+  t.strictSame(
+    others.map(({ kind }) => kind),
+    ['hardlink', 'hardlink'],
+  );
+  if (first !== undefined) model.commit([operationOf(first)]); // The others got lost.
+
+  scanner.reset();
+  const digest = Buffer.alloc(16, 1);
+  scanner.confirmed.connect({ ...receiverState, digest });
+  scanner.confirmed.beginAdopt([rootId]);
+  const entries = [...(model.names.get(rootId) ?? [])]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, entry]) => ({ parent: rootId, name, entry }));
+  scanner.confirmed.adopt(entries);
+  scanner.confirmed.finish(digest);
+  const found = operationsOf(sweep(scanner).changes).filter(({ path }) => path !== '');
+  t.strictSame(
+    found.map(({ kind, path }) => `${kind} ${path}`),
+    others.map(({ path }) => `hardlink ${path}`),
+  );
+});
+
 t.test(
   'a directory that was on its way when a session ended may be replaced meanwhile',
   async t => {
