@@ -1,20 +1,15 @@
 // The confirmed layer: the snapshot store, and the digest and counts kept with it.
 import { entryDigest } from '../blocks/block-id.ts';
-import {
-  type Entry,
-  type NodeId,
-  type PlacedEntry,
-  rootId,
-  sameStamp,
-  toNodeId,
-} from '../snapshot/entry.ts';
+import { type Entry, type NodeId, type PlacedEntry, rootId, toNodeId } from '../snapshot/entry.ts';
 import { decodeEntry, encodeEntry } from '../snapshot/entry-codec.ts';
 import type { RootIdentity } from '../snapshot/guard.ts';
 import type { Known } from '../snapshot/listing.ts';
 import type { Name } from '../snapshot/name.ts';
 import type { InodePlace, Place, SnapshotStore } from '../store/snapshot-store.ts';
+import { Adoption } from './adoption.ts';
 import type { Confirmation } from './change.ts';
 import { DirectoryLinks } from './directory-links.ts';
+import { NodePlaces } from './node-places.ts';
 
 /** What a change does to one name; undefined: the name goes. */
 export interface Effect {
@@ -41,14 +36,15 @@ export class ConfirmedLayer {
   readonly #links: DirectoryLinks;
   /** The layer was the receiver's before: what differs now was on its way. */
   #isContinued = false;
-  /** Files of the directories being taken over, by parent and name, as they were. */
-  readonly #before = new Map<string, Entry>();
-  readonly #splits: { id: NodeId; place: Place }[] = [];
+  readonly #places: NodePlaces;
+  readonly #adoption: Adoption;
   entryCount = 0;
 
   constructor(store: SnapshotStore) {
     this.#store = store;
     this.#links = new DirectoryLinks(store);
+    this.#places = new NodePlaces(store);
+    this.#adoption = new Adoption(store, this.#links, this.#places);
     this.#digest = store.readMeta('digest') ?? Buffer.alloc(digestSize);
     this.entryCount = Number(store.readMeta('entries')?.readBigUInt64BE() ?? 0n);
   }
@@ -88,7 +84,7 @@ export class ConfirmedLayer {
     }
     if (last) {
       const dropped = [...this.#store.directories()].filter(id => !this.#mentioned.has(id));
-      this.#store.transaction(() => this.#dropListings(dropped));
+      this.#store.transaction(() => this.#adoption.dropListings(dropped));
       this.#mentioned.clear();
     }
     return differing;
@@ -96,54 +92,11 @@ export class ConfirmedLayer {
 
   /** Takes over the receiver's entries of the directories `ids` (all of them must be asked for). */
   beginAdopt(ids: readonly NodeId[]): void {
-    this.#before.clear();
-    this.#store.transaction(() => {
-      for (const id of ids) {
-        for (const { name, entry } of this.#store.listing(id)) {
-          if (entry.kind === 'file') this.#before.set(`${id}/${name}`, entry);
-        }
-      }
-      this.#dropListings(ids);
-    });
-  }
-
-  #dropListings(ids: readonly NodeId[]): void {
-    this.#links.keep(ids);
-    for (const id of ids) this.#store.dropListing(id);
+    this.#adoption.begin(ids, { isContinued: this.#isContinued });
   }
 
   adopt(entries: readonly PlacedEntry[]): void {
-    const changes = new Map<NodeId, Map<Name, Known>>();
-    const known = (parent: NodeId, one: Known): void => {
-      const names = changes.get(parent) ?? new Map<Name, Known>();
-      changes.set(parent, names.set(one.name, one));
-    };
-    this.#store.transaction(() => {
-      for (const { parent, name, entry } of entries) {
-        let nlink = entry.kind === 'directory' ? this.#links.of(entry.id) : 1;
-        let isNewest = true;
-        const { ino, birthtimeNs } = entry.stamp;
-        if (entry.kind === 'file' && ino !== 0n) {
-          const twin = this.#store.placeOfInode(ino, birthtimeNs);
-          if (twin?.id === entry.id && !(twin.parent === parent && twin.name === name)) {
-            nlink = 2;
-            const other =
-              changes.get(twin.parent)?.get(twin.name) ?? this.find(twin.parent, twin.name);
-            if (other?.entry.id === entry.id) known(twin.parent, { ...other, nlink });
-            isNewest = other?.entry.id !== entry.id || other.entry.version <= entry.version;
-          }
-        }
-        known(parent, { name, entry, nlink });
-        // Names that lag behind are linked to the one whose place is found by the inode.
-        if (isNewest) this.#place(parent, name, entry);
-        if (this.#isUnconfirmed(parent, name, entry))
-          this.#store.setRecent(entry.id, { parent, name });
-      }
-      for (const [parent, names] of changes) this.#store.update(parent, names);
-      for (const { parent, name, entry } of entries) {
-        if (entry.kind === 'file') this.#noteSplit(parent, name, entry);
-      }
-    });
+    this.#adoption.add(entries);
   }
 
   /** A directory is about to be sent: whether it arrives, the next agreement tells. */
@@ -151,19 +104,9 @@ export class ConfirmedLayer {
     this.#links.note(known);
   }
 
-  /**
-   * Content that was on its way when a connection broke: nobody has looked at it twice. Where all
-   * state was lost this is not asked: then equal stamps must do.
-   */
-  #isUnconfirmed(parent: NodeId, name: Name, entry: Entry): boolean {
-    if (!this.#isContinued || entry.kind !== 'file') return false;
-    const before = this.#before.get(`${parent}/${name}`);
-    return before?.id !== entry.id || before.version !== entry.version;
-  }
-
   /** Counts everything anew; false when the layer still is not what the receiver holds. */
   finish(digest: Buffer): boolean {
-    this.#before.clear();
+    this.#adoption.end();
     const total = Buffer.alloc(digestSize);
     let count = 0;
     for (const id of this.#store.directories()) {
@@ -312,7 +255,7 @@ export class ConfirmedLayer {
         if (old !== undefined) {
           xorInto(this.#digest, this.#entryDigest(parent, old));
           this.entryCount--;
-          this.#unplace(parent, old, known);
+          this.#places.drop(parent, old, known);
           if (old.entry.id !== known?.entry.id) displaced.push(old);
         }
         if (known === undefined) continue;
@@ -325,43 +268,11 @@ export class ConfirmedLayer {
       for (const [name, known] of names) {
         if (known === undefined) continue;
         const mayBeLinked = known.entry.kind === 'file' && known.nlink !== 1;
-        if (mayBeLinked) this.#noteSplit(parent, name, known.entry);
-        this.#place(parent, name, known.entry);
+        if (mayBeLinked) this.#places.noteSplit(parent, name, known.entry);
+        this.#places.set(parent, name, known.entry);
       }
     }
     for (const known of displaced) if (!placed.has(known.entry.id)) this.#drop(known);
-  }
-
-  #place(parent: NodeId, name: Name, entry: Entry): void {
-    const { ino, birthtimeNs } = entry.stamp;
-    if (entry.kind !== 'link' && ino !== 0n) {
-      this.#store.setInode(ino, birthtimeNs, { parent, name, id: entry.id });
-    }
-    if (entry.kind === 'directory') this.#store.setDirectory(entry.id, { parent, name });
-  }
-
-  /** Two nodes of one inode and one stamp: names that should be linked and are not. */
-  #noteSplit(parent: NodeId, name: Name, entry: Entry): void {
-    const { ino, birthtimeNs } = entry.stamp;
-    const twin = ino === 0n ? undefined : this.#store.placeOfInode(ino, birthtimeNs);
-    if (twin === undefined || twin.id === entry.id) return;
-    if (twin.parent === parent && twin.name === name) return;
-    const other = this.find(twin.parent, twin.name);
-    if (other?.entry.id !== twin.id || !sameStamp(other.entry.stamp, entry.stamp)) return;
-    this.#splits.push({ id: twin.id, place: { parent: twin.parent, name: twin.name } });
-  }
-
-  /** Names to be linked to the node that has their inode. */
-  takeSplits(): { id: NodeId; place: Place }[] {
-    return this.#splits.splice(0);
-  }
-
-  #unplace(parent: NodeId, old: Known, next: Known | undefined): void {
-    const { ino, birthtimeNs } = old.entry.stamp;
-    if (next?.entry.stamp.ino === ino && next.entry.stamp.birthtimeNs === birthtimeNs) return;
-    const place = this.#store.placeOfInode(ino, birthtimeNs);
-    if (place?.parent === parent && place.name === old.name)
-      this.#store.dropInode(ino, birthtimeNs);
   }
 
   /** Drops a node that has no name any more, a directory with everything below. */
@@ -375,10 +286,15 @@ export class ConfirmedLayer {
     for (const child of this.#store.listing(entry.id)) {
       xorInto(this.#digest, this.#entryDigest(entry.id, child));
       this.entryCount--;
-      this.#unplace(entry.id, child, undefined);
+      this.#places.drop(entry.id, child, undefined);
       this.#drop(child);
     }
     this.#store.dropDirectory(entry.id);
+  }
+
+  /** Names to be linked to the node that has their inode. */
+  takeSplits(): { id: NodeId; place: Place }[] {
+    return this.#places.takeSplits();
   }
 
   /** The same entries, with link counts that were not known. */
