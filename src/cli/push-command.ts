@@ -78,6 +78,13 @@ export class PushCommand extends ReplicaCommand {
   chmod = Option.String('--chmod', {
     description: "<HOW> What modes become, in rsync's form: D755,F644 or go-w,F-x",
   });
+  owner = Option.Boolean('-o,--owner', {
+    description: 'Keep the users that files belong to, by name; the receiver must run as root',
+  });
+  group = Option.Boolean('-g,--group', { description: 'Keep groups, as --owner keeps users' });
+  numericIds = Option.Boolean('--numeric-ids', {
+    description: 'With --owner and --group: numbers count, not names',
+  });
   settle = Option.Array('--settle', {
     description:
       "<TIME> Send a file once it was left alone so long; '*.log=5s' for some; may be repeated",

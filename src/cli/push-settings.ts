@@ -28,7 +28,8 @@ export type PushSettings = Pick<
   | 'scanJobs'
   | 'maxSize'
   | 'oneFileSystem'
-  | 'chmod'
+  | 'attributes'
+  | 'numericIds'
   | 'settle'
   | 'cpuShare'
   | 'timeoutMs'
@@ -46,6 +47,9 @@ export interface GivenPushFlags {
   readonly maxSize: string | undefined;
   readonly oneFileSystem: boolean | undefined;
   readonly chmod: string | undefined;
+  readonly owner: boolean | undefined;
+  readonly group: boolean | undefined;
+  readonly numericIds: boolean | undefined;
   readonly settle: readonly string[] | undefined;
   readonly noDelete: boolean | undefined;
   readonly maxDelete: string | undefined;
@@ -60,7 +64,7 @@ export interface GivenPushFlags {
 /** Which part of the source counts, and how long to try to reach the receiver. */
 export type Selection = Pick<
   SenderOptions,
-  'paths' | 'exclude' | 'deleteExcluded' | 'maxSize' | 'oneFileSystem' | 'chmod' | 'timeoutMs'
+  'paths' | 'exclude' | 'deleteExcluded' | 'maxSize' | 'oneFileSystem' | 'attributes' | 'timeoutMs'
 >;
 
 export type GivenSelectionFlags = Pick<
@@ -72,6 +76,8 @@ export type GivenSelectionFlags = Pick<
   | 'maxSize'
   | 'oneFileSystem'
   | 'chmod'
+  | 'owner'
+  | 'group'
   | 'timeout'
 >;
 
@@ -91,7 +97,11 @@ export function readSelection(
     deleteExcluded: settings.switch('delete-excluded', given.deleteExcluded),
     maxSize: maxSize && readSize(maxSize),
     oneFileSystem: settings.switch('one-file-system', given.oneFileSystem),
-    chmod: readChmod(settings.text('chmod', given.chmod)),
+    attributes: {
+      chmod: readChmod(settings.text('chmod', given.chmod)),
+      owner: settings.switch('owner', given.owner),
+      group: settings.switch('group', given.group),
+    },
     timeoutMs: settings.duration('timeout', given.timeout, timeoutBounds),
   };
 }
@@ -129,6 +139,7 @@ export function readPushSettings(
     acceptDeletes: settings.switch('accept-deletes', given.acceptDeletes),
     checksum: settings.switch('checksum', given.checksum),
     scanJobs: readScanJobs(settings.text('scan-jobs', given.scanJobs)),
+    numericIds: settings.switch('numeric-ids', given.numericIds),
     settle: readSettle(settings.list('settle', given.settle)),
     cpuShare: readCpuLimit(settings.text('cpu-limit', given.cpuLimit)),
     takeOver: settings.switch('take-over', given.takeOver),

@@ -86,7 +86,7 @@ function hardening({ setsSpecialBits, user }: ServiceUnit): readonly string[] {
 }
 
 /** To read every file, and to set modes and times of any. */
-const rootCapabilities = 'CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER';
+const rootCapabilities = 'CAP_CHOWN CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER';
 
 function fileSystem(user: string, { mounts, writable }: ServiceUnit): readonly string[] {
   // A /tmp of its own would hide these.

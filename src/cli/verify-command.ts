@@ -78,6 +78,8 @@ export class VerifyCommand extends ReplicaCommand {
   chmod = Option.String('--chmod', {
     description: "<HOW> As for push: what modes become, in rsync's form: D755,F644 or go-w,F-x",
   });
+  owner = Option.Boolean('-o,--owner', { description: 'Compare users, as push keeps them' });
+  group = Option.Boolean('-g,--group', { description: 'Compare groups' });
   timeout = Option.String('--timeout', {
     description: '<TIME> Give up when unreachable this long (default 30s)',
   });
@@ -132,7 +134,7 @@ export class VerifyCommand extends ReplicaCommand {
         deleteExcluded: given.deleteExcluded,
         maxSize: given.maxSize,
         oneFileSystem: given.oneFileSystem,
-        chmod: given.chmod,
+        attributes: given.attributes,
         timeoutMs: given.timeoutMs,
         signal,
       });

@@ -7,7 +7,7 @@ import { applyPatch } from '../blocks/block-patch.ts';
 import { ReplicaError, systemCode } from '../errors.ts';
 import type { NodeId } from '../snapshot/entry.ts';
 import type { Name } from '../snapshot/name.ts';
-import { readBytes, StagedFile } from '../tree/staged-file.ts';
+import { type FileAttributes, readBytes, StagedFile } from '../tree/staged-file.ts';
 import type { Piece } from '../wire/messages.ts';
 import type { BlockFinder, StagedPlace } from './block-finder.ts';
 import {
@@ -176,7 +176,7 @@ export class Build {
   }
 
   /** The content is complete; the file stays open. */
-  finish(attributes: { readonly mode: number; readonly mtimeNs: bigint }): {
+  finish(attributes: FileAttributes): {
     readonly stats: fs.BigIntStats;
     readonly list: BlockList;
   } {

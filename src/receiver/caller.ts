@@ -1,7 +1,8 @@
 // Who is calling: a connection from its first message on.
 import { ReplicaError } from '../errors.ts';
 import type { Connection } from '../net/connection.ts';
-import { type Hello, type Message, MessageType } from '../wire/messages.ts';
+import { canSetOwners } from '../tree/capabilities.ts';
+import { type Hello, type Message, MessageType, setsOwners } from '../wire/messages.ts';
 import { receiverHello } from './hello.ts';
 
 export interface Caller {
@@ -15,7 +16,8 @@ export async function hear(
   connection: Connection,
   instanceId: Buffer,
 ): Promise<Caller | undefined> {
-  await connection.send(receiverHello(connection.features, instanceId));
+  const owners = canSetOwners() ? setsOwners : 0n;
+  await connection.send(receiverHello(connection.features | owners, instanceId));
   const messages = connection.messages();
   const first = await messages.next();
   if (first.done) return undefined;

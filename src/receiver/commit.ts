@@ -7,6 +7,7 @@
 // files that belong to nothing, and a crash after it is repaired by doing the rest: recover.ts.
 // While a group is made durable, the next commits are received and staged; those that wait are
 // the next group.
+
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import {
@@ -29,6 +30,7 @@ import type { Totals } from './figures.ts';
 import type { Flush } from './flush.ts';
 import type { Folders } from './folders.ts';
 import type { Journal } from './journal.ts';
+import type { LocalAttributes } from './local-attributes.ts';
 import { forgetOrphans } from './orphans.ts';
 import { encodeSteps, type Step } from './steps.ts';
 import type { TreeView } from './tree-view.ts';
@@ -52,7 +54,7 @@ export interface CommitOptions {
   readonly flush: Flush;
   readonly exclusive: Exclusive;
   readonly log: Log;
-  readonly specialBits: boolean;
+  readonly attributes: LocalAttributes;
   readonly nowMs: () => number;
   readonly totals: Totals;
   readonly journal: Journal;

@@ -18,6 +18,7 @@ import { failureText, noTotals, type ReceiverFigures } from './figures.ts';
 import { Flush } from './flush.ts';
 import { Folders, privateName } from './folders.ts';
 import { Journal } from './journal.ts';
+import { LocalAttributes } from './local-attributes.ts';
 import { Lock } from './lock.ts';
 import { chooseStateFolder, openStore } from './open-store.ts';
 import { Quota } from './quota.ts';
@@ -83,6 +84,7 @@ interface Parts {
   readonly unfinished: UnfinishedStages;
   readonly journal: Journal;
   readonly quota: Quota;
+  readonly attributes: LocalAttributes;
 }
 
 export class Receiver {
@@ -136,7 +138,8 @@ export class Receiver {
       const unfinished = new UnfinishedStages({ folders, secret: store.secret, nowMs });
       const journal = new Journal({ folder, epoch: store.epoch, log: options.log, nowMs });
       const quota = new Quota(store, options.quota);
-      const parts = { folders, lock, store, flush, unfinished, journal, quota };
+      const attributes = new LocalAttributes(options);
+      const parts = { folders, lock, store, flush, unfinished, journal, quota, attributes };
       const receiver = new Receiver(options, parts);
       await receiver.#recover();
       endStart(folder);
@@ -261,9 +264,8 @@ export class Receiver {
     // So that no task of ours changes the digest between here and the welcome.
     await this.#exclusive.run(async () => {
       await this.#welcome(connection);
-      const { specialBits } = this.#options;
       const committer = this.#committer;
-      live.session = new Session({ ...this.#parts, connection, committer, specialBits });
+      live.session = new Session({ ...this.#parts, connection, committer });
     });
     this.#options.log.info({ peer: connection.peer, source: hello.label }, 'sender connected');
   }
@@ -300,14 +302,13 @@ export class Receiver {
     const run = async (): Promise<void> => {
       await this.#admission.run(() => this.#mendFailure());
       await this.#exclusive.run(() => this.#welcome(connection));
-      const { log, specialBits } = this.#options;
+      const { log } = this.#options;
       log.info({ peer: connection.peer, source: hello.label }, 'verifier connected');
       const session = new VerifySession({
         ...this.#parts,
         connection,
         exclusive: this.#exclusive,
         log,
-        specialBits,
         nowMs: this.#nowMs,
         hasSender: () => this.#live?.session !== undefined,
         onLost: entries => this.#live?.session?.sendLost(entries),
@@ -361,7 +362,6 @@ export class Receiver {
       ...this.#parts,
       exclusive: this.#exclusive,
       log: this.#options.log,
-      specialBits: this.#options.specialBits,
       nowMs: this.#nowMs,
       totals: this.#totals,
       onStep: this.#options.onStep,
@@ -369,12 +369,11 @@ export class Receiver {
   }
 
   #newCaretaker(): Caretaker {
-    const { log, specialBits, keepMs, pauses } = this.#options;
+    const { log, keepMs, pauses } = this.#options;
     return new Caretaker({
       ...this.#parts,
       exclusive: this.#exclusive,
       log,
-      specialBits,
       keepMs,
       nowMs: this.#nowMs,
       pauses: pauses ?? caretakerPauses,
@@ -388,8 +387,8 @@ export class Receiver {
   }
 
   async #recover(): Promise<void> {
-    const { log, specialBits, onStep } = this.#options;
-    await recover({ ...this.#parts, log, specialBits, onStep, nowMs: this.#nowMs });
+    const { log, onStep } = this.#options;
+    await recover({ ...this.#parts, log, onStep, nowMs: this.#nowMs });
     this.#parts.unfinished.load();
   }
 

@@ -1,4 +1,5 @@
 // At open: what a crash left behind is brought to an end, without a repair command.
+
 import type { Log } from '../log.ts';
 import type { NodeId } from '../snapshot/entry.ts';
 import type { Name } from '../snapshot/name.ts';
@@ -13,6 +14,7 @@ import type { Flush } from './flush.ts';
 import type { Folders } from './folders.ts';
 import type { Journal } from './journal.ts';
 import { forgetKept } from './kept.ts';
+import type { LocalAttributes } from './local-attributes.ts';
 import { forgetOrphans } from './orphans.ts';
 import { decodeSteps } from './steps.ts';
 import { salvage } from './unfinished.ts';
@@ -25,7 +27,7 @@ export interface RecoverOptions {
   readonly store: ReplicaStore;
   readonly flush: Flush;
   readonly log: Log;
-  readonly specialBits: boolean;
+  readonly attributes: LocalAttributes;
   readonly nowMs: () => number;
   readonly journal: Journal;
   readonly onStep?: ((label: string) => void) | undefined;

@@ -1,4 +1,5 @@
 // One connection of an accepted sender, from Welcome to its end.
+
 import assert from 'node:assert/strict';
 import { ReplicaError } from '../errors.ts';
 import {
@@ -30,6 +31,7 @@ import { failureOf, sessionError } from './failure.ts';
 import type { Flush } from './flush.ts';
 import { type Folders, privateName } from './folders.ts';
 import { sendDigests, sendListing } from './listings.ts';
+import type { LocalAttributes } from './local-attributes.ts';
 import type { Quota } from './quota.ts';
 import { RefusedStages } from './refused-stages.ts';
 import { fatalMessage, Rejection, refusal } from './rejection.ts';
@@ -44,7 +46,7 @@ export interface SessionOptions {
   readonly committer: Committer;
   readonly flush: Flush;
   readonly unfinished: UnfinishedStages;
-  readonly specialBits: boolean;
+  readonly attributes: LocalAttributes;
   readonly quota: Quota;
 }
 

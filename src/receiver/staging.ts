@@ -1,6 +1,7 @@
 // Puts new file versions together in the staging folder, from pieces as they arrive.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import type { BigIntStats } from 'node:fs';
 import { ReplicaError } from '../errors.ts';
 import { largeFileSize, openStagesMax, stagingSliceBytes } from '../limits.ts';
 import type { Entry, NodeId } from '../snapshot/entry.ts';
@@ -14,6 +15,7 @@ import type { BlockHint } from './block-source.ts';
 import { Build } from './build.ts';
 import { Cloning } from './cloning.ts';
 import type { Folders } from './folders.ts';
+import type { LocalAttributes } from './local-attributes.ts';
 import type { StagedContent, StagedNode } from './steps.ts';
 import type { UnfinishedStages } from './unfinished.ts';
 
@@ -28,7 +30,7 @@ export interface StagingOptions {
   readonly store: ReplicaStore;
   readonly folders: Folders;
   readonly unfinished: UnfinishedStages;
-  readonly specialBits: boolean;
+  readonly attributes: LocalAttributes;
   /** Files stay open until they were flushed one by one. */
   readonly keepOpen: () => boolean;
 }
@@ -76,7 +78,10 @@ export class Staging {
     options: { readonly commit: PendingCommit; readonly within: StagedPlace | undefined },
   ): Promise<Staged> {
     const { commit, within } = options;
-    const build = this.#create(entry.id, entry.size, { within, mode: this.#modeOf(entry) });
+    const build = this.#create(entry.id, entry.size, {
+      within,
+      mode: this.#options.attributes.modeOf(entry),
+    });
     try {
       if (content.baseVersion > 0) await build.openBase(content.baseVersion);
       await this.#add(build, content.pieces);
@@ -94,7 +99,7 @@ export class Staging {
     const { staging } = this.#options.folders;
     const name = this.#newName();
     staging.mkdir(name, 0o700);
-    return { name, ino: inodeOf(staging, name) };
+    return { name, ino: statsOf(staging, name).ino };
   }
 
   /** Files of a staged directory may be staged in it; the caller releases it. */
@@ -106,8 +111,11 @@ export class Staging {
     const { staging } = this.#options.folders;
     const name = this.#newName();
     staging.symlink(entry.target, name);
+    const now = statsOf(staging, name);
+    const chown = (uid: number, gid: number): void => staging.chown(name, uid, gid);
+    this.#options.attributes.setOwner(entry, now, chown);
     staging.setTimes(name, entry.mtimeNs);
-    return { name, ino: inodeOf(staging, name) };
+    return { name, ino: now.ino };
   }
 
   async openStage(options: {
@@ -221,10 +229,6 @@ export class Staging {
     });
   }
 
-  #modeOf({ mode }: Entry): number {
-    return mode & (this.#options.specialBits ? 0o7777 : 0o777);
-  }
-
   #newName(): Name {
     return toName(`${this.#prefix}.${this.#count++}`);
   }
@@ -253,7 +257,12 @@ export class Staging {
       const text = `content of ${build.size} bytes for a file of ${entry.size}`;
       throw new ReplicaError('ERR_PROTOCOL', text);
     }
-    const { stats, list } = build.finish({ mode: this.#modeOf(entry), mtimeNs: entry.mtimeNs });
+    const { attributes } = this.#options;
+    const { stats, list } = build.finish({
+      mode: attributes.modeOf(entry),
+      mtimeNs: entry.mtimeNs,
+      own: entry.owner && ((now, chown) => attributes.setOwner(entry, now, chown)),
+    });
     const { name, place, file, fresh, keys } = build;
     const content: StagedContent = {
       name,
@@ -279,8 +288,8 @@ function giveUp(build: Build, error: unknown): void {
   else build.setAside();
 }
 
-function inodeOf(directory: ConfinedDirectory, name: Name): bigint {
+function statsOf(directory: ConfinedDirectory, name: Name): BigIntStats {
   const stats = directory.lstat(name);
   assert(stats, 'what was just made is there');
-  return stats.ino;
+  return stats;
 }

@@ -22,7 +22,6 @@ export type SweepViewOptions = Omit<ApplyOptions, 'changes' | 'isReplay' | 'onSt
   readonly stubborn: Set<NodeId>;
 };
 
-const permissionBits = 0o7777n;
 const stubbornMax = 10_000;
 const rootPlace = { parent: keptParent, name: '' } as const;
 
@@ -172,8 +171,9 @@ export class SweepView {
     const entry = record && this.changes.entry(record.parent, record.name);
     const stats = this.open(id)?.stat();
     if (!entry || !stats) return true;
-    const isMode = Number(stats.mode & permissionBits) === this.#tree.modeOf(entry);
-    return isMode && stats.mtimeNs / 1000n === entry.mtimeNs / 1000n;
+    const { attributes } = this.options;
+    const isOurs = attributes.hasMode(entry, stats) && attributes.hasOwner(entry, stats);
+    return isOurs && stats.mtimeNs / 1000n === entry.mtimeNs / 1000n;
   }
 
   /** Sets the attributes of directories whose names changed. */

@@ -4,6 +4,7 @@
 //
 // No false alarms: between commits the records are exactly what our own work left. A file whose
 // times moved (links made to it by cp -al, a touch) is read and compared with its blocks.
+
 import assert from 'node:assert/strict';
 import type { Log } from '../log.ts';
 import { type NodeId, rootId } from '../snapshot/entry.ts';
@@ -11,6 +12,7 @@ import type { ReplicaStore } from '../store/replica-store.ts';
 import type { Lost } from '../wire/messages.ts';
 import type { Flush } from './flush.ts';
 import type { Folders } from './folders.ts';
+import type { LocalAttributes } from './local-attributes.ts';
 import { forgetOrphans } from './orphans.ts';
 import { sweepDirectory } from './sweep-directory.ts';
 import { SweepView } from './sweep-view.ts';
@@ -20,7 +22,7 @@ export interface SweepOptions {
   readonly store: ReplicaStore;
   readonly flush: Flush;
   readonly log: Log;
-  readonly specialBits: boolean;
+  readonly attributes: LocalAttributes;
   readonly nowMs: () => number;
 }
 

@@ -1,10 +1,12 @@
 // The tree as it is, seen through its records: finds directories by id, compares what is at a name
 // with what is recorded of it, and sets attributes. Serves one group of commits.
+
 import type { BigIntStats } from 'node:fs';
 import { systemCode } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { type Entry, type NodeId, rootId } from '../snapshot/entry.ts';
 import { type Name, printable } from '../snapshot/name.ts';
+import { sameOwner } from '../snapshot/owner.ts';
 import type { Changes } from '../store/changes.ts';
 import { type FileVersion, forgetFile } from '../store/file-places.ts';
 import {
@@ -26,13 +28,14 @@ import {
   type Resolution,
 } from './directories.ts';
 import type { Folders } from './folders.ts';
+import type { LocalAttributes } from './local-attributes.ts';
 import { hasContent, isDoubtful } from './recorded-content.ts';
 
 export interface ApplyOptions {
   readonly folders: Folders;
   readonly changes: Changes;
   readonly log: Log;
-  readonly specialBits: boolean;
+  readonly attributes: LocalAttributes;
   /** After a crash: parts of the commits may be applied already, and nothing counts as drift. */
   readonly isReplay: boolean;
   readonly nowMs: () => number;
@@ -221,8 +224,7 @@ export class TreeView {
 
   /** Gives the node at `place` the attributes of `entry`; `previous` is what it had. */
   setAttributes(place: OpenPlace, previous: Entry | undefined, entry: Entry): void {
-    const isSame =
-      !this.options.isReplay && previous?.mode === entry.mode && previous.mtimeNs === entry.mtimeNs;
+    const isSame = !this.options.isReplay && previous !== undefined && isAlike(previous, entry);
     switch (entry.kind) {
       case 'file':
         this.#setFileAttributes(place, isSame, entry);
@@ -232,7 +234,7 @@ export class TreeView {
         break;
       case 'link':
         if (isSame) return;
-        place.directory.setTimes(place.name, entry.mtimeNs);
+        this.#setLinkAttributes(place, entry);
         this.touch(place.parent);
     }
   }
@@ -243,11 +245,14 @@ export class TreeView {
     if (!record || (isSame && record.links === 1)) return;
     const before = directory.lstat(name);
     if (!before || before.ino !== record.stamp.ino) return;
-    const mode = this.modeOf(entry);
-    const isModeSet = Number(before.mode & permissionBits) === mode;
+    const { attributes } = this.options;
+    const isModeSet = attributes.hasMode(entry, before);
     const isTimeSet = before.mtimeNs / 1000n === entry.mtimeNs / 1000n;
-    if (isModeSet && isTimeSet) return;
-    if (!isModeSet) directory.chmod(name, mode);
+    if (isModeSet && isTimeSet && attributes.hasOwner(entry, before)) return;
+    const isCleared = attributes.setOwner(entry, before, (uid, gid) =>
+      directory.chown(name, uid, gid),
+    );
+    if (!isModeSet || isCleared) directory.chmod(name, attributes.modeOf(entry));
     if (!isTimeSet) directory.setTimes(name, entry.mtimeNs);
     const after = directory.lstat(name);
     if (!after) return;
@@ -255,8 +260,13 @@ export class TreeView {
     this.#changedFiles.push({ parent, name });
   }
 
-  modeOf(entry: Entry): number {
-    return entry.mode & (this.options.specialBits ? 0o7777 : 0o777);
+  #setLinkAttributes({ name, directory }: OpenPlace, entry: Entry): void {
+    const now = directory.lstat(name);
+    if (now?.isSymbolicLink()) {
+      const chown = (uid: number, gid: number): void => directory.chown(name, uid, gid);
+      this.options.attributes.setOwner(entry, now, chown);
+    }
+    directory.setTimes(name, entry.mtimeNs);
   }
 
   /**
@@ -290,11 +300,14 @@ export class TreeView {
   }
 
   #setDirectoryAttributes(id: NodeId, directory: ConfinedDirectory): void {
+    const { attributes } = this.options;
     const entry = this.#directoryEntry(id);
-    const mode = entry ? this.modeOf(entry) : this.#touched.get(id)?.mode;
-    if (mode !== undefined && Number(directory.stat().mode & permissionBits) !== mode) {
-      directory.chmodSelf(mode);
-    }
+    const mode = entry ? attributes.modeOf(entry) : this.#touched.get(id)?.mode;
+    const now = directory.stat();
+    const chown = (uid: number, gid: number): void => directory.chownSelf(uid, gid);
+    const isCleared = entry !== undefined && attributes.setOwner(entry, now, chown);
+    const isModeSet = Number(now.mode & permissionBits) === mode;
+    if (mode !== undefined && (!isModeSet || isCleared)) directory.chmodSelf(mode);
     if (entry) directory.setTimesSelf(entry.mtimeNs);
   }
 
@@ -314,6 +327,11 @@ export class TreeView {
     }
     return printable(names.join('/'));
   }
+}
+
+/** Two entries of one node that ask for the same attributes. */
+function isAlike(a: Entry, b: Entry): boolean {
+  return a.mode === b.mode && a.mtimeNs === b.mtimeNs && sameOwner(a.owner, b.owner);
 }
 
 /** Enough of a path for a message. */

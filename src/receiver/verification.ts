@@ -1,6 +1,7 @@
 // Compares directories with their records, contents included, for a verifier. Changes nothing: not
 // a name, not a time. A slice at a time and only between commits, so that nothing of ours is under
 // way in what it looks at; answers go out between slices, so a slow verifier delays no commit.
+
 import assert from 'node:assert/strict';
 import fs, { type BigIntStats } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -12,11 +13,18 @@ import type { Name } from '../snapshot/name.ts';
 import { type FileRecord, sameLocalStamp, stampOf } from '../store/receiver-records.ts';
 import type { ReplicaStore } from '../store/replica-store.ts';
 import type { ConfinedDirectory } from '../tree/confined-directory.ts';
-import { type Checked, type CheckedEntry, type Finding, MessageType } from '../wire/messages.ts';
+import {
+  type Checked,
+  type CheckedEntry,
+  type Finding,
+  isAttribute,
+  MessageType,
+} from '../wire/messages.ts';
 import { checkedEntrySize } from '../wire/verify-codec.ts';
 import { Directories } from './directories.ts';
 import type { Exclusive } from './exclusive.ts';
 import type { Folders } from './folders.ts';
+import type { LocalAttributes } from './local-attributes.ts';
 import { blocksPerPiece, comparePiece } from './recorded-content.ts';
 import { fatalMessage } from './rejection.ts';
 
@@ -24,7 +32,7 @@ export interface VerificationOptions {
   readonly folders: Folders;
   readonly store: ReplicaStore;
   readonly exclusive: Exclusive;
-  readonly specialBits: boolean;
+  readonly attributes: LocalAttributes;
   /** Between slices: what else the process may have to do gets that much. */
   readonly pauseMs: () => number;
   readonly isOver: () => boolean;
@@ -127,7 +135,7 @@ export class Verification {
       const { entry } = decodeEntry(bytes);
       const record = entry.kind === 'file' ? this.#record(entry) : undefined;
       let finding = this.#compare(id, name, entry, record);
-      if (content && record && (finding === 'same' || finding === 'mode' || finding === 'time')) {
+      if (content && record && (finding === 'same' || isAttribute(finding))) {
         const found = yield* this.#compareContent(id, name, record);
         if (found === 'changed' && look + 1 < looksMax) continue;
         if (found !== 'same') finding = found === 'content' ? 'content' : 'unreadable';
@@ -139,7 +147,7 @@ export class Verification {
 
   /** A long list takes several entries. */
   *#add(first: CheckedEntry, record: FileRecord | undefined): Generator<void, void> {
-    const isThere = ['same', 'mode', 'time'].includes(first.finding);
+    const isThere = first.finding === 'same' || isAttribute(first.finding);
     const list = isThere ? record?.list : undefined;
     let from = 0;
     do {
@@ -179,6 +187,7 @@ export class Verification {
         case 'link':
           if (!now.isSymbolicLink()) return 'type';
           if (directory.readlink(name) !== entry.target) return 'content';
+          if (!this.#options.attributes.hasOwner(entry, now)) return 'owner';
           return now.mtimeNs / 1000n === entry.mtimeNs / 1000n ? 'same' : 'time';
       }
     } catch (error) {
@@ -187,8 +196,9 @@ export class Verification {
   }
 
   #attributes(entry: Entry, now: BigIntStats, mtimeNs: bigint | undefined): Finding {
-    const bits = this.#options.specialBits ? 0o7777 : 0o777;
-    if (Number(now.mode & 0o7777n) !== (entry.mode & bits)) return 'mode';
+    const { attributes } = this.#options;
+    if (!attributes.hasMode(entry, now)) return 'mode';
+    if (!attributes.hasOwner(entry, now)) return 'owner';
     const isSame = now.mtimeNs === mtimeNs || now.mtimeNs / 1000n === entry.mtimeNs / 1000n;
     return isSame ? 'same' : 'time';
   }

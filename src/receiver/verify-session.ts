@@ -11,7 +11,7 @@ import { Verification, type VerificationOptions } from './verification.ts';
 
 export interface VerifySessionOptions
   extends SweepOptions,
-    Pick<VerificationOptions, 'folders' | 'store' | 'exclusive' | 'specialBits'> {
+    Pick<VerificationOptions, 'folders' | 'store' | 'exclusive' | 'attributes'> {
   readonly connection: Connection;
   /** Is a sender connected? */
   readonly hasSender: () => boolean;

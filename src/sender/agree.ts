@@ -4,6 +4,7 @@
 import { type ErrorCode, ReplicaError } from '../errors.ts';
 import { getListingIdsMax, payloadSizeMax } from '../limits.ts';
 import type { Connection } from '../net/connection.ts';
+import type { AttributeRules } from '../snapshot/attribute-rules.ts';
 import type { NodeId } from '../snapshot/entry.ts';
 import {
   type Failure,
@@ -14,6 +15,7 @@ import {
   protocolMagic,
   protocolMajor,
   protocolMinor,
+  setsOwners,
   type Welcome,
 } from '../wire/messages.ts';
 import type { WorkerCalls } from './calls.ts';
@@ -29,6 +31,7 @@ export interface Identity {
   /** A verifier only looks. */
   readonly role?: 'sender' | 'verifier';
   readonly replica?: string | undefined;
+  readonly attributes?: AttributeRules | undefined;
 }
 
 type Of<T extends Message['type']> = Extract<Message, { type: T }>;
@@ -60,6 +63,12 @@ export async function greet(
     throw new ReplicaError('ERR_PROTOCOL', message);
   }
   if (peer.role !== 'receiver') throw new ReplicaError('ERR_PROTOCOL', 'the peer is no receiver');
+  const { owner = false, group = false } = identity.attributes ?? {};
+  if (hello.role === 'sender' && (owner || group) && (peer.features & setsOwners) === 0n) {
+    const flag = owner ? '--owner' : '--group';
+    const message = `${flag}: the receiver cannot set owners: run it as root, or leave ${flag} out`;
+    throw new ReplicaError('ERR_USAGE', message);
+  }
   connection.setPayloadLimit(payloadSizeMax);
   const welcome = await expect(messages, MessageType.Welcome);
   if (welcome.watermark > watermarkMax) {

@@ -4,11 +4,12 @@
 import { blockId } from '../blocks/block-id.ts';
 import { systemCode } from '../errors.ts';
 import { blockSizeMax } from '../limits.ts';
+import type { AttributeRules } from '../snapshot/attribute-rules.ts';
 import { type Entry, type EntryKind, type NodeId, rootId } from '../snapshot/entry.ts';
 import { IgnoreRules, ignoreFileName } from '../snapshot/ignore.ts';
 import { type Seen, SeenWriter } from '../snapshot/listing.ts';
-import type { ModeChange } from '../snapshot/mode-change.ts';
 import type { Name } from '../snapshot/name.ts';
+import { noId, type OwnerIds } from '../snapshot/owner.ts';
 import { SourceFile } from '../tree/source-file.ts';
 import {
   below,
@@ -19,7 +20,7 @@ import {
   SourceListing,
   statSource,
 } from '../tree/source-listing.ts';
-import type { CheckedEntry, Finding } from '../wire/messages.ts';
+import { type CheckedEntry, type Finding, isAttribute } from '../wire/messages.ts';
 import { isInScope } from './scan-options.ts';
 
 export type DifferenceReason =
@@ -53,7 +54,7 @@ export interface ComparisonOptions {
   readonly scope: readonly string[];
   readonly maxSize?: number | undefined;
   readonly oneFileSystem?: boolean | undefined;
-  readonly chmod?: readonly ModeChange[] | undefined;
+  readonly attributes?: AttributeRules | undefined;
   readonly secret: Buffer;
 }
 
@@ -125,8 +126,8 @@ export class Comparison {
 
   /** From the root on. Throws the system's error when there is none. */
   begin(): void {
-    const { root, chmod } = this.#options;
-    const stats = statSource(root, '', chmod);
+    const { root, attributes } = this.#options;
+    const stats = statSource(root, '', attributes);
     if (!stats || kindOf(stats) !== 'directory')
       throw Object.assign(new Error('no directory'), { code: 'ENOENT' });
     const { exclude } = this.#options;
@@ -199,11 +200,11 @@ export class Comparison {
   }
 
   #list(folder: Folder): Open {
-    const { root, scope, chmod, maxSize = Number.POSITIVE_INFINITY } = this.#options;
+    const { root, scope, attributes, maxSize = Number.POSITIVE_INFINITY } = this.#options;
     try {
       this.#writer.reset();
       const { device } = folder;
-      const parts = listSource(root, folder.path, { device, chmod, writer: this.#writer });
+      const parts = listSource(root, folder.path, { device, attributes, writer: this.#writer });
       const listing = new SourceListing(parts);
       for (const name of listing.unreadable.keys()) this.#unreadable(folder, name);
       const rules = this.#rulesIn(folder, listing);
@@ -263,7 +264,7 @@ export class Comparison {
     const what = reason && { kind, reason, isTheirs };
     // Where only attributes differ so far, the content counts for more.
     const isRead = one.kind === 'file' && entry.kind === 'file' && one.size === entry.size;
-    const isMinor = reason === undefined || reason === 'mode' || reason === 'time';
+    const isMinor = reason === undefined || isAttribute(reason);
     if (isRead && isMinor) this.#beginFile(open, one, checked, what);
     else if (what) this.#differ(folder, name, entry, what);
   }
@@ -282,6 +283,7 @@ export class Comparison {
     }
     if (seen.kind === 'file' && seen.size !== entry.size) return 'content';
     if (seen.mode !== entry.mode) return 'mode';
+    if (isOtherOwner(seen.owner, entry.owner)) return 'owner';
     if (seen.mtimeNs !== entry.mtimeNs) return 'time';
     return seen.kind === 'file' && !this.#isGrouped(seen, entry.id) ? 'hard link' : undefined;
   }
@@ -390,4 +392,11 @@ export class Comparison {
     const what = { kind: undefined, reason: 'unreadable', isTheirs: false } as const;
     this.#found.push({ ...place, id: 0, version: 0, ...what });
   }
+}
+
+/** Only what this side keeps is compared. */
+function isOtherOwner(seen: OwnerIds | undefined, recorded: OwnerIds | undefined): boolean {
+  if (seen === undefined) return false;
+  const { uid, gid } = seen;
+  return (uid !== noId && uid !== recorded?.uid) || (gid !== noId && gid !== recorded?.gid);
 }

@@ -52,7 +52,7 @@ export class NodeChanges {
       if (read === undefined) return;
       target = read;
     }
-    const entry = entryOf(seen, { id, version: 0, target });
+    const entry = this.#entryOf(seen, { id, version: 0, target });
     const token = this.#state.observed.queue([
       { parent: folder.id, name: seen.name, known: { name: seen.name, entry, nlink: seen.nlink } },
     ]);
@@ -89,7 +89,7 @@ export class NodeChanges {
       if (read === undefined) return;
       target = read;
     }
-    const entry = entryOf(seen, { id: before.id, version: 0, target });
+    const entry = this.#entryOf(seen, { id: before.id, version: 0, target });
     const token = this.#state.observed.queue([
       { parent: folder.id, name: seen.name, known: { name: seen.name, entry, nlink: seen.nlink } },
     ]);
@@ -126,7 +126,7 @@ export class NodeChanges {
     const id = isUsedUp ? this.#state.observed.newId() : from.id;
     const version = isUsedUp ? 1 : next;
     const before = known?.entry.id === id ? known.entry.version : 0;
-    const entry = entryOf(seen, { id, version, target: '' });
+    const entry = this.#entryOf(seen, { id, version, target: '' });
     // Bytes of another node at this name make a basis for the reader, not for the receiver.
     const basis = before > 0 ? this.#state.store.basis(id, before) : undefined;
     const token = this.#state.observed.queue([
@@ -164,7 +164,7 @@ export class NodeChanges {
     { isNew, others = [] }: { isNew: boolean; others?: readonly Effect[] },
   ): void {
     const { id, version } = known.entry;
-    const entry = entryOf(seen, { id, version, target: '' });
+    const entry = this.#entryOf(seen, { id, version, target: '' });
     const place = { parent: folder.id, name: seen.name };
     const arrives = { ...place, known: { name: seen.name, entry, nlink: seen.nlink } };
     const token = this.#state.observed.queue([...others, arrives]);
@@ -225,7 +225,7 @@ export class NodeChanges {
         return 'linked';
       }
     }
-    const entry = entryOf(seen, { id: from.id, version: before.version, target: '' });
+    const entry = this.#entryOf(seen, { id: from.id, version: before.version, target: '' });
     const moved: Known = { name: seen.name, entry, nlink: seen.nlink };
     const arrives = { parent: folder.id, name: seen.name, known: moved };
     const leaves = { parent: from.parent, name: from.name, known: undefined };
@@ -280,17 +280,18 @@ export class NodeChanges {
       return undefined;
     }
   }
-}
 
-function entryOf(seen: Seen, record: { id: NodeId; version: number; target: string }): Entry {
-  return {
-    kind: seen.kind,
-    id: record.id,
-    mode: seen.mode,
-    size: seen.kind === 'link' ? record.target.length : seen.size,
-    mtimeNs: seen.mtimeNs,
-    stamp: { ctimeNs: seen.ctimeNs, ino: seen.ino, birthtimeNs: seen.birthtimeNs },
-    version: record.version,
-    target: record.target,
-  };
+  #entryOf(seen: Seen, record: { id: NodeId; version: number; target: string }): Entry {
+    return {
+      kind: seen.kind,
+      id: record.id,
+      mode: seen.mode,
+      size: seen.kind === 'link' ? record.target.length : seen.size,
+      mtimeNs: seen.mtimeNs,
+      stamp: { ctimeNs: seen.ctimeNs, ino: seen.ino, birthtimeNs: seen.birthtimeNs },
+      version: record.version,
+      target: record.target,
+      owner: this.#state.owners.of(seen.owner),
+    };
+  }
 }

@@ -2,6 +2,7 @@
 import { systemCode } from '../errors.ts';
 import { type Entry, noStamp, rootId } from '../snapshot/entry.ts';
 import { isSameTree } from '../snapshot/guard.ts';
+import { sameOwner } from '../snapshot/owner.ts';
 import { kindOf, type SourceListing, type SourceStats } from '../tree/source-listing.ts';
 import type { ScanState } from './scan-state.ts';
 
@@ -84,10 +85,11 @@ export class RootGuard {
     return { known: count, present };
   }
 
-  #attributes(stats: { mode: bigint; mtimeNs: bigint }): void {
+  #attributes(stats: SourceStats): void {
     const mode = Number(stats.mode & 0o7777n);
     const known = this.#state.observed.root();
-    if (known !== undefined && known.mode === mode && known.mtimeNs === stats.mtimeNs) return;
+    const isSame = known?.mode === mode && known.mtimeNs === stats.mtimeNs;
+    if (isSame && sameOwner(known.owner, stats.owner)) return;
     const entry: Entry = {
       kind: 'directory',
       id: rootId,
@@ -97,6 +99,7 @@ export class RootGuard {
       stamp: noStamp,
       version: 0,
       target: '',
+      owner: this.#state.owners.of(stats.owner),
     };
     const token = this.#state.observed.queueRoot(entry);
     this.#state.findings.hand({ kind: 'attributes', token, path: '', parent: 0, name: '', entry });

@@ -21,6 +21,8 @@ export interface ScanOptions {
   readonly oneFileSystem?: boolean | undefined;
   /** Files are sent once they were left alone for so long. Default: at once. */
   readonly settle?: readonly SettleRule[] | undefined;
+  /** Owners go by number, without their names. */
+  readonly numericIds?: boolean | undefined;
 }
 
 /** A path is in scope when it is named, inside something named, or leads to it. */

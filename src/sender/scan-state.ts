@@ -9,6 +9,7 @@ import type { SourceListing, SourceStats } from '../tree/source-listing.ts';
 import type { ConfirmedLayer } from './confirmed.ts';
 import type { Findings } from './findings.ts';
 import type { Observed } from './observed.ts';
+import type { Owners } from './owners.ts';
 import type { ScanOptions } from './scan-options.ts';
 import type { Settling } from './settling.ts';
 
@@ -20,6 +21,7 @@ export interface ScanState {
   readonly observed: Observed;
   readonly findings: Findings;
   readonly settling: Settling;
+  readonly owners: Owners;
   /** --accept-deletes, or a new source approved: until the next sweep of everything. */
   accepted: boolean;
 }

@@ -3,8 +3,8 @@ import { randomBytes } from 'node:crypto';
 import { renameSync } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
 import { ReplicaError } from '../errors.ts';
+import type { AttributeRules } from '../snapshot/attribute-rules.ts';
 import type { NodeId, PlacedEntry } from '../snapshot/entry.ts';
-import type { ModeChange } from '../snapshot/mode-change.ts';
 import type { Name } from '../snapshot/name.ts';
 import { SnapshotStore } from '../store/snapshot-store.ts';
 import { beginStart, endStart } from '../store/start-count.ts';
@@ -35,7 +35,7 @@ const methods = {
   open(options: {
     folder: string;
     jobs: ScanJobs;
-    chmod: readonly ModeChange[];
+    attributes: AttributeRules;
     scan: ScanOptions;
   }): {
     checkSecret: Uint8Array;
@@ -51,8 +51,8 @@ const methods = {
       renameSync(options.folder, `${options.folder}.damaged-${randomBytes(4).toString('hex')}`);
       store = SnapshotStore.open(options.folder);
     }
-    const { jobs, chmod, scan } = options;
-    const source = new AdaptiveSource({ root: scan.root, jobs, chmod });
+    const { jobs, attributes, scan } = options;
+    const source = new AdaptiveSource({ root: scan.root, jobs, attributes });
     scanner = new Scanner(store, source, scan);
     return { checkSecret: new Uint8Array(checkSecretOf(store)), rebuilt };
   },

@@ -14,6 +14,7 @@ import { Findings } from './findings.ts';
 import { MountGuard } from './mount-guard.ts';
 import { NodeChanges } from './node-changes.ts';
 import { Observed } from './observed.ts';
+import { Owners } from './owners.ts';
 import { Poller } from './poller.ts';
 import { Rereads } from './rereads.ts';
 import { RootGuard } from './root-guard.ts';
@@ -46,7 +47,18 @@ export class Scanner {
     const findings = new Findings();
     const accepted = options.acceptDeletes;
     const settling = new Settling(options.settle ?? []);
-    const state = { store, source, options, confirmed, observed, findings, settling, accepted };
+    const owners = new Owners({ numericIds: options.numericIds === true });
+    const state = {
+      store,
+      source,
+      options,
+      confirmed,
+      observed,
+      findings,
+      settling,
+      owners,
+      accepted,
+    };
     this.#state = state;
     const { exclude } = options;
     this.#rules = exclude.length > 0 ? IgnoreRules.none.with('', exclude) : IgnoreRules.none;

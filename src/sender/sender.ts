@@ -8,8 +8,8 @@ import { reconnectMinMs } from '../limits.ts';
 import { type Log, silentLog } from '../log.ts';
 import { reconnectDelayMs } from '../net/backoff.ts';
 import type { Connection } from '../net/connection.ts';
+import { type AttributeRules, defaultAttributes } from '../snapshot/attribute-rules.ts';
 import { defaultMaxDelete, type MaxDelete } from '../snapshot/guard.ts';
-import type { ModeChange } from '../snapshot/mode-change.ts';
 import { fromUserPath } from '../snapshot/name.ts';
 import type { ScanJobs } from '../tree/adaptive-source.ts';
 import { MessageType } from '../wire/messages.ts';
@@ -55,8 +55,10 @@ export interface SenderOptions {
   readonly scanJobs: ScanJobs;
   readonly maxSize?: number | undefined;
   readonly oneFileSystem?: boolean | undefined;
-  /** What modes become on their way. */
-  readonly chmod?: readonly ModeChange[] | undefined;
+  /** What becomes of modes and owners on their way. */
+  readonly attributes?: AttributeRules | undefined;
+  /** Owners are numbers; otherwise names count where both sides know them. */
+  readonly numericIds?: boolean | undefined;
   readonly settle?: readonly SettleRule[] | undefined;
   /** Of one core, that looking for changes may take on average; 0.1 is 10%. */
   readonly cpuShare: number;
@@ -154,7 +156,7 @@ export class Sender {
     const opened = await scanner.call('open', {
       folder: options.stateFolder,
       jobs: options.scanJobs,
-      chmod: options.chmod ?? [],
+      attributes: options.attributes ?? defaultAttributes,
       scan: {
         root: fromUserPath(options.source),
         exclude: options.exclude,
@@ -167,6 +169,7 @@ export class Sender {
         maxSize: options.maxSize,
         oneFileSystem: options.oneFileSystem,
         settle: options.settle,
+        numericIds: options.numericIds,
       },
     });
     return new Sender(options, { scanner, reader, ...opened });

@@ -8,7 +8,7 @@ import { ReplicaError } from '../errors.ts';
 import { listingEntriesMax, verifyIdsMax } from '../limits.ts';
 import { reconnectDelayMs } from '../net/backoff.ts';
 import type { Connection } from '../net/connection.ts';
-import type { ModeChange } from '../snapshot/mode-change.ts';
+import type { AttributeRules } from '../snapshot/attribute-rules.ts';
 import { fromUserPath } from '../snapshot/name.ts';
 import { type Forgotten, type Message, MessageType } from '../wire/messages.ts';
 import { failureOf, greet, type Messages } from './agree.ts';
@@ -34,7 +34,7 @@ export interface VerifierOptions {
   readonly deleteExcluded: boolean;
   readonly maxSize?: number | undefined;
   readonly oneFileSystem?: boolean | undefined;
-  readonly chmod?: readonly ModeChange[] | undefined;
+  readonly attributes?: AttributeRules | undefined;
   /** Time to reach the receiver. */
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
@@ -106,14 +106,14 @@ export class Verifier {
   /** Everything, contents included; what differs is looked at twice. */
   async pass(): Promise<Verified> {
     const { source, paths, exclude, deleteExcluded, signal, settleMs } = this.#options;
-    const { maxSize, oneFileSystem, chmod } = this.#options;
+    const { maxSize, oneFileSystem, attributes } = this.#options;
     await this.#worker.call('begin', {
       root: fromUserPath(source),
       exclude,
       deleteExcluded,
       maxSize,
       oneFileSystem,
-      chmod,
+      attributes,
       scope: paths.map(scopePath),
       secret: new Uint8Array(this.#secret),
     });

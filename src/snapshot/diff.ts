@@ -1,6 +1,7 @@
 // What became of each name of one directory, by merging two sorted listings.
 import type { Known, Seen } from './listing.ts';
 import { compareNames } from './name.ts';
+import { sameOwner } from './owner.ts';
 
 export type Difference =
   | { readonly kind: 'new'; readonly seen: Seen }
@@ -47,6 +48,7 @@ export function sameSeen(known: Known, seen: Seen): boolean {
     entry.size === seen.size &&
     entry.mode === seen.mode &&
     entry.stamp.ino === seen.ino &&
-    entry.stamp.birthtimeNs === seen.birthtimeNs
+    entry.stamp.birthtimeNs === seen.birthtimeNs &&
+    sameOwner(entry.owner, seen.owner)
   );
 }

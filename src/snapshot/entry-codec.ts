@@ -1,8 +1,9 @@
 // An entry with its name in bytes, the same on the wire, in both stores and under the entry digest:
 //
-//   u8 kind (1 file, 2 directory, 3 link) | u16 mode | u48 id | u64 size | i64 mtimeNs
+//   u8 kind (1 file, 2 directory, 3 link; 0x80 more with an owner) | u16 mode | u48 id | u64 size | i64 mtimeNs
 //   | i64 ctimeNs | u64 ino | i64 birthtimeNs | u32 version
 //   | u8 name length, name | u16 target length, target                     (all big endian)
+//   and with an owner: | u32 uid | u32 gid | u8 length, user | u8 length, group
 //
 // There is exactly one encoding of an entry: what decodes, encodes to the same bytes.
 import assert from 'node:assert/strict';
@@ -10,14 +11,18 @@ import { fileSizeMax, linkTargetSizeMax } from '../limits.ts';
 import { type Entry, type EntryKind, type NodeId, nodeIdMax, rootId } from './entry.ts';
 import { FieldReader } from './field-reader.ts';
 import { isName, type Name, nameSizeMax } from './name.ts';
+import { type Owner, ownerFault } from './owner.ts';
 import { writeInt64 } from './wide-integers.ts';
 
 const kindCodes = { file: 1, directory: 2, link: 3 } as const;
 const kinds: readonly (EntryKind | undefined)[] = [undefined, 'file', 'directory', 'link'];
 
 const fixedSize = 56;
-/** The largest encoded entry: 56 bytes and the longest name and target. */
-export const encodedEntrySizeMax = fixedSize + nameSizeMax + linkTargetSizeMax;
+const ownerFlag = 0x80;
+const ownerFixedSize = 10;
+/** The largest encoded entry: the longest name, target and names of owners. */
+export const encodedEntrySizeMax =
+  fixedSize + nameSizeMax + linkTargetSizeMax + ownerFixedSize + 2 * 255;
 const linkMode = 0o777;
 
 /** `name` is '' for the root only. The bytes are a new Buffer; they are also what digests cover. */
@@ -28,7 +33,7 @@ export function encodeEntry(name: Name | '', entry: Entry): Buffer {
 }
 
 export function encodedEntrySize(name: Name | '', entry: Entry): number {
-  return fixedSize + name.length + entry.target.length;
+  return fixedSize + name.length + entry.target.length + ownerSize(entry.owner);
 }
 
 /** Writes an entry at `offset`; returns the offset behind it. Asserts what decodeEntry checks. */
@@ -36,7 +41,7 @@ export function writeEntry(bytes: Buffer, offset: number, name: Name | '', entry
   const fault = entryFault(name, entry);
   if (fault !== undefined) assert.fail(`entry ${fault}`);
   assert(name === '' || isName(name), 'name of an entry');
-  bytes[offset] = kindCodes[entry.kind];
+  bytes[offset] = kindCodes[entry.kind] | (entry.owner === undefined ? 0 : ownerFlag);
   bytes.writeUInt16BE(entry.mode, offset + 1);
   bytes.writeUIntBE(entry.id, offset + 3, 6);
   writeSize(bytes, offset + 9, entry.size);
@@ -50,7 +55,23 @@ export function writeEntry(bytes: Buffer, offset: number, name: Name | '', entry
   const at = offset + 54 + name.length;
   bytes.writeUInt16BE(entry.target.length, at);
   bytes.write(entry.target, at + 2, entry.target.length, 'latin1');
-  return at + 2 + entry.target.length;
+  const end = at + 2 + entry.target.length;
+  return entry.owner === undefined ? end : writeOwner(bytes, end, entry.owner);
+}
+
+function ownerSize(owner: Owner | undefined): number {
+  return owner === undefined ? 0 : ownerFixedSize + owner.user.length + owner.group.length;
+}
+
+function writeOwner(bytes: Buffer, offset: number, { uid, gid, user, group }: Owner): number {
+  bytes.writeUInt32BE(uid, offset);
+  bytes.writeUInt32BE(gid, offset + 4);
+  let at = offset + 8;
+  for (const name of [user, group]) {
+    bytes[at++] = name.length;
+    at += bytes.write(name, at, name.length, 'latin1');
+  }
+  return at;
 }
 
 /** A u64 from a number of at most 2^53-1. */
@@ -90,7 +111,8 @@ export function readEntryOrRoot(reader: FieldReader): {
   readonly name: Name | '';
   readonly entry: Entry;
 } {
-  const kind = kinds[reader.u8('kind', 1, 3)];
+  const code = reader.u8('kind');
+  const kind = kinds[code & ~ownerFlag];
   if (kind === undefined) return reader.fail('kind', 'is unknown');
   const entry = {
     kind,
@@ -109,9 +131,19 @@ export function readEntryOrRoot(reader: FieldReader): {
   const nameLength = reader.u8('name length');
   const name = nameLength === 0 ? '' : readNameOf(reader, nameLength);
   entry.target = reader.latin1('target', reader.u16('target length', 0, linkTargetSizeMax));
-  const fault = entryFault(name, entry);
+  const isOwned = (code & ownerFlag) !== 0;
+  const whole: Entry = isOwned ? { ...entry, owner: readOwner(reader) } : entry;
+  const fault = entryFault(name, whole);
   if (fault !== undefined) reader.fail('entry', fault);
-  return { name, entry };
+  return { name, entry: whole };
+}
+
+function readOwner(reader: FieldReader): Owner {
+  const uid = reader.u32('uid');
+  const gid = reader.u32('gid');
+  const user = reader.latin1('user', reader.u8('user length'));
+  const group = reader.latin1('group', reader.u8('group length'));
+  return { uid, gid, user, group };
 }
 
 /** Reads `u8 length, name`. */
@@ -133,7 +165,7 @@ function readNameOf(reader: FieldReader, length: number): Name {
 
 /** What an entry says that cannot be, or undefined. */
 function entryFault(name: Name | '', entry: Entry): string | undefined {
-  const { kind, mode, id, size, version, target } = entry;
+  const { kind, mode, id, size, version, target, owner } = entry;
   if (name === '' && kind !== 'directory') return `${kind} has no name`;
   if ((name === '') !== (id === rootId)) return id === rootId ? 'has the root id' : 'has no name';
   if (!isWithin(mode, 0, 0o7777)) return `mode is ${mode}`;
@@ -143,6 +175,8 @@ function entryFault(name: Name | '', entry: Entry): string | undefined {
   if (kind === 'file' && version === 0) return 'file has version 0';
   if (kind !== 'file' && version !== 0) return `${kind} has a version`;
   if (kind === 'directory' && size !== 0) return 'directory has a size';
+  const badOwner = owner && ownerFault(owner);
+  if (badOwner !== undefined) return badOwner;
   if (kind !== 'link') return target === '' ? undefined : `${kind} has a target`;
   if (mode !== linkMode) return 'link has a mode';
   if (size !== target.length) return 'link has a size other than its target';

@@ -1,6 +1,7 @@
 // An entry is one name in one directory, as both sides record it.
 import { ReplicaError } from '../errors.ts';
 import type { Name } from './name.ts';
+import type { Owner } from './owner.ts';
 
 export const entryKinds = ['file', 'directory', 'link'] as const;
 export type EntryKind = (typeof entryKinds)[number];
@@ -50,6 +51,8 @@ export interface Entry {
   readonly version: number;
   /** Link target, latin1; '' unless a link. */
   readonly target: string;
+  /** undefined: the owner is not kept. */
+  readonly owner?: Owner | undefined;
 }
 
 /** An entry with its place. */

@@ -3,8 +3,11 @@
 //
 //   page    := u8 more | u24 count | u32 seenSize | seen... | known...
 //   seen    := u8 nameSize | name | u8 kind | u16 mode | u64 size | i64 mtimeNs | i64 ctimeNs
-//              | u64 ino | i64 birthtimeNs            44 bytes and the name
+//              | u64 ino | i64 birthtimeNs [| u32 uid | u32 gid]        44 bytes and the name
 //   known   := u48 id | u32 version | u32 nlink | u16 targetSize | target
+//              [| u8 userSize | user | u8 groupSize | group]
+//
+// What stands in brackets is there where owners are kept: the kind is 0x80 more then.
 //
 // A directory with many entries has several pages, each with a range of names; a page is split when
 // it outgrows `pageEntriesMax`, never merged, so that one change rewrites one page.
@@ -12,11 +15,14 @@ import assert from 'node:assert/strict';
 import { ReplicaError } from '../errors.ts';
 import { type Entry, type EntryKind, entryKinds, type NodeId } from './entry.ts';
 import type { Name } from './name.ts';
+import type { Owner, OwnerIds } from './owner.ts';
 
 export const pageEntriesMax = 1024;
 const headerSize = 8;
 const seenFixedSize = 44;
 const knownFixedSize = 16;
+const ownerFlag = 0x80;
+const ownerIdsSize = 8;
 
 /** What a scan sees of one name. */
 export interface Seen {
@@ -28,6 +34,8 @@ export interface Seen {
   readonly ctimeNs: bigint;
   readonly ino: bigint;
   readonly birthtimeNs: bigint;
+  /** undefined: owners are not kept. */
+  readonly owner?: OwnerIds | undefined;
   /** Links to the inode; not compared, since a new link moves the ctime too. */
   readonly nlink: number;
 }
@@ -48,6 +56,7 @@ export interface SeenFields {
   readonly ctimeNs: bigint;
   readonly ino: bigint;
   readonly birthtimeNs: bigint;
+  readonly owner?: OwnerIds | undefined;
 }
 
 /** Writes the seen part of a listing into one growing buffer, reused from directory to directory. */
@@ -74,13 +83,15 @@ export class SeenWriter {
   }
 
   writeFields(name: Name, fields: SeenFields): void {
-    const needed = this.#size + seenFixedSize + name.length;
+    const { owner } = fields;
+    const ownerSize = owner === undefined ? 0 : ownerIdsSize;
+    const needed = this.#size + seenFixedSize + name.length + ownerSize;
     if (needed > this.#bytes.length) this.#grow(needed);
     const b = this.#bytes;
     let at = this.#size;
     b[at++] = name.length;
     for (let i = 0; i < name.length; i++) b[at++] = name.charCodeAt(i);
-    b[at] = kindNumber(fields.kind);
+    b[at] = kindNumber(fields.kind) | (owner === undefined ? 0 : ownerFlag);
     // A DataView writes 64 bits several times as fast as a Buffer.
     const view = this.#view;
     view.setUint16(at + 1, fields.mode);
@@ -89,7 +100,11 @@ export class SeenWriter {
     view.setBigInt64(at + 19, fields.ctimeNs);
     view.setBigUint64(at + 27, fields.ino);
     view.setBigInt64(at + 35, fields.birthtimeNs);
-    this.#size = at + 43;
+    if (owner !== undefined) {
+      view.setUint32(at + 43, owner.uid);
+      view.setUint32(at + 47, owner.gid);
+    }
+    this.#size = at + 43 + ownerSize;
     assert(this.#size === needed);
   }
 
@@ -116,9 +131,10 @@ export function unpackSeen(bytes: Buffer, linkCounts: readonly number[]): Seen[]
   let at = 0;
   for (const nlink of linkCounts) {
     const nameEnd = at + 1 + view.getUint8(at);
-    const kind = entryKinds[view.getUint8(nameEnd)];
+    const code = view.getUint8(nameEnd);
+    const kind = entryKinds[code & ~ownerFlag];
     assert(kind !== undefined);
-    seen.push({
+    const one: Seen = {
       name: bytes.toString('latin1', at + 1, nameEnd) as Name, // Checked when it was written.
       kind,
       mode: view.getUint16(nameEnd + 1),
@@ -128,11 +144,21 @@ export function unpackSeen(bytes: Buffer, linkCounts: readonly number[]): Seen[]
       ino: view.getBigUint64(nameEnd + 27),
       birthtimeNs: view.getBigInt64(nameEnd + 35),
       nlink,
-    });
+    };
     at = nameEnd + 43;
+    if ((code & ownerFlag) === 0) {
+      seen.push(one);
+    } else {
+      seen.push({ ...one, owner: readIds(view, at) });
+      at += ownerIdsSize;
+    }
   }
   assert.equal(at, bytes.length);
   return seen;
+}
+
+function readIds(view: DataView, at: number): OwnerIds {
+  return { uid: view.getUint32(at), gid: view.getUint32(at + 4) };
 }
 
 /** The entry of a record, as the scan would have seen it. */
@@ -147,6 +173,7 @@ export function seenOf(known: Known): Seen {
     ctimeNs: entry.stamp.ctimeNs,
     ino: entry.stamp.ino,
     birthtimeNs: entry.stamp.birthtimeNs,
+    owner: entry.owner,
     nlink: known.nlink,
   };
 }
@@ -157,7 +184,7 @@ export function packPage(entries: readonly Known[], more = false): Buffer {
   let knownSize = 0;
   for (const known of entries) {
     writer.write(seenOf(known));
-    knownSize += knownFixedSize + known.entry.target.length;
+    knownSize += knownFixedSize + known.entry.target.length + namesSize(known.entry.owner);
   }
   const page = Buffer.allocUnsafe(headerSize + writer.size + knownSize);
   page[0] = more ? 1 : 0;
@@ -171,9 +198,18 @@ export function packPage(entries: readonly Known[], more = false): Buffer {
     page.writeUInt16BE(entry.target.length, at + 14);
     at += knownFixedSize;
     at += page.write(entry.target, at, 'latin1');
+    if (entry.owner === undefined) continue;
+    for (const name of [entry.owner.user, entry.owner.group]) {
+      page[at++] = name.length;
+      at += page.write(name, at, 'latin1');
+    }
   }
   assert.equal(at, page.length);
   return page;
+}
+
+function namesSize(owner: Owner | undefined): number {
+  return owner === undefined ? 0 : 2 + owner.user.length + owner.group.length;
 }
 
 /** The part of a page that a scan is compared with. */
@@ -197,53 +233,75 @@ export function unpackPage(page: Buffer): Known[] {
 /** Only the directories of a page: what a sweep needs when nothing changed. */
 export function directoriesOf(page: Buffer): Known[] {
   const directoryKind = entryKinds.indexOf('directory');
-  return [...entriesOf(page, kind => kind === directoryKind)];
+  return [...entriesOf(page, code => (code & ~ownerFlag) === directoryKind)];
 }
 
-function* entriesOf(page: Buffer, wanted: (kind: number) => boolean): Generator<Known> {
+function* entriesOf(page: Buffer, wanted: (code: number) => boolean): Generator<Known> {
   const count = page.readUIntBE(1, 3);
   const seenSize = page.readUInt32BE(4);
   let at = headerSize;
   let knownAt = headerSize + seenSize;
   for (let i = 0; i < count; i++) {
-    const nameSize = page.readUInt8(at);
-    const fields = at + 1 + nameSize;
-    const targetSize = page.readUInt16BE(knownAt + 14);
-    if (wanted(page.readUInt8(fields))) yield readKnown(page, at, knownAt, targetSize);
-    at = fields + 43;
-    knownAt += knownFixedSize + targetSize;
+    const fields = at + 1 + page.readUInt8(at);
+    const code = page.readUInt8(fields);
+    const isOwned = (code & ownerFlag) !== 0;
+    const targetEnd = knownAt + knownFixedSize + page.readUInt16BE(knownAt + 14);
+    if (wanted(code)) yield readKnown(page, { at, fields, knownAt, targetEnd, code });
+    at = fields + 43 + (isOwned ? ownerIdsSize : 0);
+    knownAt = isOwned ? skipNames(page, targetEnd) : targetEnd;
   }
   if (at !== headerSize + seenSize || knownAt !== page.length) {
     throw new RangeError('sizes do not add up');
   }
 }
 
-function readKnown(page: Buffer, at: number, knownAt: number, targetSize: number): Known {
-  const nameSize = page.readUInt8(at);
-  const fields = at + 1 + nameSize;
-  const kind = entryKinds[page.readUInt8(fields)];
+function skipNames(page: Buffer, at: number): number {
+  const groupAt = at + 1 + page.readUInt8(at);
+  return groupAt + 1 + page.readUInt8(groupAt);
+}
+
+/** Where the parts of one entry are. */
+interface Parts {
+  readonly at: number;
+  readonly fields: number;
+  readonly knownAt: number;
+  readonly targetEnd: number;
+  readonly code: number;
+}
+
+function readKnown(page: Buffer, { at, fields, knownAt, targetEnd, code }: Parts): Known {
+  const kind = entryKinds[code & ~ownerFlag];
   if (kind === undefined) throw new RangeError('unknown kind');
+  const entry: Entry = {
+    kind,
+    id: page.readUIntBE(knownAt, 6) as NodeId,
+    mode: page.readUInt16BE(fields + 1),
+    size: Number(page.readBigUInt64BE(fields + 3)),
+    mtimeNs: page.readBigInt64BE(fields + 11),
+    stamp: {
+      ctimeNs: page.readBigInt64BE(fields + 19),
+      ino: page.readBigUInt64BE(fields + 27),
+      birthtimeNs: page.readBigInt64BE(fields + 35),
+    },
+    version: page.readUInt32BE(knownAt + 6),
+    target: page.toString('latin1', knownAt + knownFixedSize, targetEnd),
+  };
+  const isOwned = (code & ownerFlag) !== 0;
   return {
     // Names were checked when they were packed.
     name: page.toString('latin1', at + 1, fields) as Name,
     nlink: page.readUInt32BE(knownAt + 10),
-    entry: {
-      kind,
-      id: page.readUIntBE(knownAt, 6) as NodeId,
-      mode: page.readUInt16BE(fields + 1),
-      size: Number(page.readBigUInt64BE(fields + 3)),
-      mtimeNs: page.readBigInt64BE(fields + 11),
-      stamp: {
-        ctimeNs: page.readBigInt64BE(fields + 19),
-        ino: page.readBigUInt64BE(fields + 27),
-        birthtimeNs: page.readBigInt64BE(fields + 35),
-      },
-      version: page.readUInt32BE(knownAt + 6),
-      target: page.toString(
-        'latin1',
-        knownAt + knownFixedSize,
-        knownAt + knownFixedSize + targetSize,
-      ),
-    },
+    entry: isOwned ? { ...entry, owner: readOwner(page, fields + 43, targetEnd) } : entry,
+  };
+}
+
+function readOwner(page: Buffer, idsAt: number, namesAt: number): Owner {
+  const groupAt = namesAt + 1 + page.readUInt8(namesAt);
+  const end = groupAt + 1 + page.readUInt8(groupAt);
+  return {
+    uid: page.readUInt32BE(idsAt),
+    gid: page.readUInt32BE(idsAt + 4),
+    user: page.toString('latin1', namesAt + 1, groupAt),
+    group: page.toString('latin1', groupAt + 1, end),
   };
 }

@@ -1,6 +1,6 @@
 // Looks at the source on the calling thread as long as its file system answers quickly, as local ones
 // do; once it turns out to be slow, with threads that wait side by side.
-import type { ModeChange } from '../snapshot/mode-change.ts';
+import { type AttributeRules, defaultAttributes } from '../snapshot/attribute-rules.ts';
 import { DirectSource, type Listable, type Source } from './source.ts';
 import type { SourceListing, SourceStats } from './source-listing.ts';
 import { SourceThreads } from './source-threads.ts';
@@ -13,7 +13,7 @@ export interface AdaptiveSourceOptions {
   readonly root: string;
   /** Threads, from the start; 'auto': so many as are good for a slow file system, if it is one. */
   readonly jobs: ScanJobs;
-  readonly chmod?: readonly ModeChange[];
+  readonly attributes?: AttributeRules;
   /** Monotonic; for tests. */
   readonly nowMs?: () => number;
 }
@@ -35,13 +35,14 @@ export class AdaptiveSource implements Source {
   #tookMs = 0;
 
   constructor(options: AdaptiveSourceOptions) {
-    const { root, jobs, chmod = [], nowMs = () => performance.now() } = options;
+    const { root, jobs, nowMs = () => performance.now() } = options;
+    const { attributes = defaultAttributes } = options;
     this.#options = options;
     this.#nowMs = nowMs;
     this.#isDirect = jobs === 'auto' || jobs === 1;
     this.#source = this.#isDirect
-      ? new DirectSource(root, chmod)
-      : new SourceThreads({ root, chmod, jobs: jobs as number });
+      ? new DirectSource(root, attributes)
+      : new SourceThreads({ root, attributes, jobs: jobs as number });
   }
 
   get lookahead(): number {
@@ -80,13 +81,13 @@ export class AdaptiveSource implements Source {
   }
 
   #judge(calls: number, tookMs: number): void {
-    const { root, jobs, chmod = [] } = this.#options;
+    const { root, jobs, attributes = defaultAttributes } = this.#options;
     if (jobs !== 'auto') return;
     this.#calls += calls;
     this.#tookMs += Math.min(tookMs, calls * callMsMax);
     if (this.#calls < callsMin) return;
     if (this.#tookMs >= this.#calls * slowCallMs) {
-      this.#source = new SourceThreads({ root, chmod, jobs: autoJobs });
+      this.#source = new SourceThreads({ root, attributes, jobs: autoJobs });
       this.#isDirect = false;
     }
     this.#calls = 0;

@@ -228,6 +228,16 @@ export class ConfinedDirectory {
     else fs.chmodSync(this.#self(), mode & permissionBits);
   }
 
+  /** -1: as it is. Of a link, the link itself. Clears setuid and setgid bits of a file. */
+  chown(name: Name, uid: number, gid: number): void {
+    fs.lchownSync(this.#at(name), uid, gid);
+  }
+
+  chownSelf(uid: number, gid: number): void {
+    if (this.#readable) fs.fchownSync(this.fd, uid, gid);
+    else fs.chownSync(this.#self(), uid, gid);
+  }
+
   /** Sets the mtime, cut to the microsecond, of an entry of any type; atime becomes now. */
   setTimes(name: Name, mtimeNs: bigint): void {
     fs.lutimesSync(this.#at(name), Date.now() / 1000, fileTime(mtimeNs));

@@ -9,13 +9,19 @@ import {
   statSync,
 } from 'node:fs';
 import { type Problem, systemCode } from '../errors.ts';
+import {
+  type AttributeRules,
+  defaultAttributes,
+  modeAs,
+  ownerAs,
+} from '../snapshot/attribute-rules.ts';
 import type { EntryKind } from '../snapshot/entry.ts';
 import { ignoreFileName } from '../snapshot/ignore.ts';
 import { type Seen, type SeenWriter, unpackSeen } from '../snapshot/listing.ts';
-import { changedMode, type ModeChange } from '../snapshot/mode-change.ts';
 import { isName, type Name, systemPath } from '../snapshot/name.ts';
+import type { OwnerIds } from '../snapshot/owner.ts';
 
-/** What lstat says; BigIntStats has it too. */
+/** What lstat says, as it counts: see AttributeRules. */
 export interface SourceStats {
   readonly dev: bigint;
   readonly ino: bigint;
@@ -25,6 +31,7 @@ export interface SourceStats {
   readonly mtimeNs: bigint;
   readonly ctimeNs: bigint;
   readonly birthtimeNs: bigint;
+  readonly owner: OwnerIds | undefined;
 }
 
 /** A directory's entries, packed: most listings are only compared with the record as bytes. */
@@ -104,7 +111,7 @@ export interface NamesIn {
 export function lookAt(
   root: string,
   { path, names }: NamesIn,
-  { device, writer, chmod = [], onCall = () => {} }: ListOptions,
+  { device, writer, attributes = defaultAttributes, onCall = () => {} }: ListOptions,
 ): Omit<ListingParts, 'namesHash'> {
   const folder = path === '' ? root : `${root}/${path}`;
   const start = writer.size;
@@ -124,15 +131,13 @@ export function lookAt(
       }
       writer.writeFields(name, {
         kind,
-        mode:
-          kind === 'link'
-            ? 0o777
-            : changedMode(Number(stats.mode & 0o7777n), kind === 'directory', chmod),
+        mode: modeAs(attributes, kind, stats.mode),
         size: kind === 'directory' ? 0n : stats.size,
         mtimeNs: stats.mtimeNs,
         ctimeNs: stats.ctimeNs,
         ino: stats.ino,
         birthtimeNs: stats.birthtimeNs,
+        owner: ownerAs(attributes, stats),
       });
       linkCounts.push(linksOf(kind, stats, device));
       if (kind !== 'file') continue;
@@ -156,8 +161,7 @@ export function unreadableAt(path: string, name: Name, code: string): Problem {
 export interface ListOptions {
   readonly device: bigint;
   readonly writer: SeenWriter;
-  /** What is seen of modes. */
-  readonly chmod?: readonly ModeChange[] | undefined;
+  readonly attributes?: AttributeRules | undefined;
   /** Before each system call. */
   readonly onCall?: () => void;
 }
@@ -192,16 +196,21 @@ export function seenOfStats(
     ctimeNs: stats.ctimeNs,
     ino: stats.ino,
     birthtimeNs: stats.birthtimeNs,
+    owner: stats.owner,
     nlink: linksOf(kind, stats, device),
   };
 }
 
-function linksOf(kind: EntryKind, { dev, nlink }: SourceStats, device: bigint): number {
+function linksOf(
+  kind: EntryKind,
+  { dev, nlink }: Pick<SourceStats, 'dev' | 'nlink'>,
+  device: bigint,
+): number {
   if (kind !== 'directory') return Number(nlink);
   return dev === device ? 1 : 2;
 }
 
-export function kindOf(stats: SourceStats): EntryKind | undefined {
+export function kindOf(stats: Pick<SourceStats, 'mode'>): EntryKind | undefined {
   switch (Number(stats.mode & 0o170000n)) {
     case 0o100000:
       return 'file';
@@ -214,21 +223,21 @@ export function kindOf(stats: SourceStats): EntryKind | undefined {
   }
 }
 
-/**
- * lstat of a path below the root, its mode as --chmod has it; undefined when it does not exist. Other
- * errors are thrown.
- */
+/** lstat of a path below the root; undefined when it does not exist. Other errors are thrown. */
 export function statSource(
   root: string,
   path: string,
-  chmod: readonly ModeChange[] = [],
+  attributes = defaultAttributes,
 ): SourceStats | undefined {
   const stats = lstatBelow(root, path);
-  if (stats === undefined || chmod.length === 0 || kindOf(stats) === 'link') return stats;
-  const bits = changedMode(Number(stats.mode & 0o7777n), kindOf(stats) === 'directory', chmod);
+  if (stats === undefined) return undefined;
   const { dev, ino, nlink, size, mtimeNs, ctimeNs, birthtimeNs } = stats;
-  const mode = (stats.mode & ~0o7777n) | BigInt(bits);
-  return { dev, ino, mode, nlink, size, mtimeNs, ctimeNs, birthtimeNs };
+  const kind = kindOf(stats);
+  const bits =
+    kind === undefined ? stats.mode & 0o7777n : BigInt(modeAs(attributes, kind, stats.mode));
+  const mode = (stats.mode & ~0o7777n) | bits;
+  const owner = ownerAs(attributes, stats);
+  return { dev, ino, mode, nlink, size, mtimeNs, ctimeNs, birthtimeNs, owner };
 }
 
 function lstatBelow(root: string, path: string): BigIntStats | undefined {

@@ -1,6 +1,6 @@
 // What a thread of SourceThreads is asked, and what it answers.
 import type { Problem } from '../errors.ts';
-import type { ModeChange } from '../snapshot/mode-change.ts';
+import type { AttributeRules } from '../snapshot/attribute-rules.ts';
 import type { Name } from '../snapshot/name.ts';
 import type { SourceStats } from './source-listing.ts';
 
@@ -55,7 +55,7 @@ export const itemCell = 1;
 
 export interface ThreadData {
   readonly root: string;
-  readonly chmod: readonly ModeChange[];
+  readonly attributes: AttributeRules;
   /** Its cells. */
   readonly cells: Int32Array<SharedArrayBuffer>;
   /** One number for all threads: it moves, and is notified, with every answer. */

@@ -2,8 +2,8 @@
 // it is made, so that one that hangs is known by what it hangs on.
 import type { MessagePort } from 'node:worker_threads';
 import { systemCode } from '../errors.ts';
+import type { AttributeRules } from '../snapshot/attribute-rules.ts';
 import { SeenWriter } from '../snapshot/listing.ts';
-import type { ModeChange } from '../snapshot/mode-change.ts';
 import {
   below,
   listNames,
@@ -28,7 +28,7 @@ type OnCall = (item: number, path: string) => void;
 
 function perform(
   task: SourceTask,
-  { root, chmod }: Pick<ThreadData, 'root' | 'chmod'>,
+  { root, attributes }: Pick<ThreadData, 'root' | 'attributes'>,
   onCall: OnCall,
 ): TaskResult {
   switch (task.kind) {
@@ -42,7 +42,7 @@ function perform(
       const options = {
         device,
         writer,
-        chmod,
+        attributes,
         onCall: () => {
           onCall(item, below(path, names[item] ?? ''));
           item++;
@@ -54,7 +54,7 @@ function perform(
     case 'stats':
       return task.items.map((path, item) => {
         onCall(item, path);
-        return statOf(root, path, chmod);
+        return statOf(root, path, attributes);
       });
     case 'link':
       onCall(0, task.path);
@@ -65,17 +65,13 @@ function perform(
   }
 }
 
-/** Only what SourceStats has: an object of the system's does not cross threads whole. */
 function statOf(
   root: string,
   path: string,
-  chmod: readonly ModeChange[],
+  attributes: AttributeRules,
 ): TaskResults['stats'][number] {
   try {
-    const stats = statSource(root, path, chmod);
-    if (stats === undefined) return undefined;
-    const { dev, ino, mode, nlink, size, mtimeNs, ctimeNs, birthtimeNs } = stats;
-    return { dev, ino, mode, nlink, size, mtimeNs, ctimeNs, birthtimeNs };
+    return statSource(root, path, attributes);
   } catch (error) {
     const code = systemCode(error);
     if (code === undefined) throw error;

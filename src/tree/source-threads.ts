@@ -15,7 +15,7 @@ import {
   receiveMessageOnPort,
   Worker,
 } from 'node:worker_threads';
-import type { ModeChange } from '../snapshot/mode-change.ts';
+import { type AttributeRules, defaultAttributes } from '../snapshot/attribute-rules.ts';
 import type { Listable, Source } from './source.ts';
 import type { SourceListing, SourceStats } from './source-listing.ts';
 import {
@@ -46,7 +46,7 @@ export interface SourceThreadsOptions {
   readonly root: string;
   /** Threads, at least 1. */
   readonly jobs: number;
-  readonly chmod?: readonly ModeChange[];
+  readonly attributes?: AttributeRules;
   /** How long one call may take before it is given up. */
   readonly hangMs?: number;
   /** The module that serves a thread; for tests. */
@@ -85,7 +85,7 @@ export class SourceThreads implements Source {
 
   constructor(options: SourceThreadsOptions) {
     const module = new URL('./source-worker.js', import.meta.url);
-    this.#options = { hangMs: hangMsDefault, module, chmod: [], ...options };
+    this.#options = { hangMs: hangMsDefault, module, attributes: defaultAttributes, ...options };
     for (let i = 0; i < options.jobs; i++) this.#threads.push(this.#begin());
   }
 
@@ -329,8 +329,8 @@ export class SourceThreads implements Source {
   #begin(): Thread {
     const { port1, port2 } = new MessageChannel();
     const cells = new Int32Array(new SharedArrayBuffer(4 * threadCells));
-    const { root, chmod, module } = this.#options;
-    const workerData: PortData = { root, chmod, cells, signal: this.#signal, port: port2 };
+    const { root, attributes, module } = this.#options;
+    const workerData: PortData = { root, attributes, cells, signal: this.#signal, port: port2 };
     const worker = new Worker(module, { workerData, transferList: [port2], execArgv: [] });
     worker.unref();
     port1.unref();

@@ -1,7 +1,8 @@
 // How the scanner gets at the source: calls that return when the answer is there. `DirectSource`
 // makes them on the calling thread, `SourceThreads` on threads of its own.
+
+import { type AttributeRules, defaultAttributes } from '../snapshot/attribute-rules.ts';
 import { SeenWriter } from '../snapshot/listing.ts';
-import type { ModeChange } from '../snapshot/mode-change.ts';
 import {
   listSource,
   readSourceLink,
@@ -35,12 +36,12 @@ export interface Source {
 export class DirectSource implements Source {
   readonly lookahead = 0;
   readonly #root: string;
-  readonly #chmod: readonly ModeChange[];
+  readonly #attributes: AttributeRules;
   readonly #writer = new SeenWriter();
 
-  constructor(root: string, chmod: readonly ModeChange[] = []) {
+  constructor(root: string, attributes = defaultAttributes) {
     this.#root = root;
-    this.#chmod = chmod;
+    this.#attributes = attributes;
   }
 
   expect(_: readonly Listable[]): void {}
@@ -50,13 +51,13 @@ export class DirectSource implements Source {
     const parts = listSource(this.#root, path, {
       device,
       writer: this.#writer,
-      chmod: this.#chmod,
+      attributes: this.#attributes,
     });
     return new SourceListing({ ...parts, bytes: Buffer.from(parts.bytes) });
   }
 
   stat(path: string): SourceStats | undefined {
-    return statSource(this.#root, path, this.#chmod);
+    return statSource(this.#root, path, this.#attributes);
   }
 
   statAll(paths: readonly string[]): (SourceStats | undefined | Error)[] {

@@ -16,6 +16,15 @@ const permissionBits = 0o7777;
 /** Every use is synchronous and ends before the next one starts, so that one is enough. */
 let copyBuffer: Buffer | undefined;
 
+export interface FileAttributes {
+  readonly mode: number;
+  readonly mtimeNs: bigint;
+  /** Gives the file away with `chown`, if it must. */
+  readonly own?:
+    | ((now: fs.BigIntStats, chown: (uid: number, gid: number) => void) => void)
+    | undefined;
+}
+
 export class StagedFile {
   readonly #fd: number;
   #closed = false;
@@ -132,18 +141,23 @@ export class StagedFile {
     this.write(bytes.subarray(start));
   }
 
-  /** Sets length, mode (exactly these bits) and mtime (cut to the µs); the file as it now is. */
-  finish(options: { readonly mode: number; readonly mtimeNs: bigint }): fs.BigIntStats {
+  /** Sets length, owner, mode (exactly these bits) and mtime (cut to the µs); the file as it now is. */
+  finish(options: FileAttributes): fs.BigIntStats {
     assert(!this.#closed);
     const isOtherSize = this.#size > this.#written || this.#size < (this.#cloned?.size ?? 0);
     if (isOtherSize) fs.ftruncateSync(this.#fd, this.#size);
     fs.futimesSync(this.#fd, Date.now() / 1000, fileTime(options.mtimeNs));
     let stat = fs.fstatSync(this.#fd, { bigint: true });
+    let isOwned = false;
+    options.own?.(stat, (uid, gid) => {
+      fs.fchownSync(this.#fd, uid, gid);
+      isOwned = true;
+    });
     const mode = options.mode & permissionBits;
-    if (Number(stat.mode & BigInt(permissionBits)) !== mode) {
-      fs.fchmodSync(this.#fd, mode);
-      stat = fs.fstatSync(this.#fd, { bigint: true });
-    }
+    const isModeSet = Number(stat.mode & BigInt(permissionBits)) === mode;
+    // Another owner may have cleared setuid and setgid bits.
+    if (!isModeSet || isOwned) fs.fchmodSync(this.#fd, mode);
+    if (!isModeSet || isOwned) stat = fs.fstatSync(this.#fd, { bigint: true });
     assert.equal(stat.size, BigInt(this.#size));
     return stat;
   }

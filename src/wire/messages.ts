@@ -32,6 +32,9 @@ export const MessageType = {
 } as const;
 export type MessageType = (typeof MessageType)[keyof typeof MessageType];
 
+/** Bit of Hello's features, beside those of packed frames: this receiver can set owners. */
+export const setsOwners = 8n;
+
 /** First frame of both sides. Roles do not depend on who dialled. */
 export interface Hello {
   readonly type: typeof MessageType.Hello;
@@ -265,7 +268,19 @@ export interface Verify {
   readonly ids: readonly NodeId[];
 }
 /** What the destination has at a recorded name, beside what is recorded. The first that differs. */
-export type Finding = 'same' | 'missing' | 'type' | 'content' | 'mode' | 'time' | 'unreadable';
+export type Finding =
+  | 'same'
+  | 'missing'
+  | 'type'
+  | 'content'
+  | 'mode'
+  | 'time'
+  | 'unreadable'
+  | 'owner';
+/** The node and its content are there, at most with other attributes. */
+export function isAttribute(finding: string): finding is 'mode' | 'owner' | 'time' {
+  return finding === 'mode' || finding === 'owner' || finding === 'time';
+}
 /** One recorded name; a file of more than checkedBlocksMax blocks takes several, in order. */
 export interface CheckedEntry extends PlacedEntry {
   readonly finding: Finding;

@@ -28,6 +28,7 @@ const findings: readonly Finding[] = [
   'mode',
   'time',
   'unreadable',
+  'owner',
 ];
 
 export function isVerifyType(type: number): type is VerifyMessage['type'] {

@@ -130,7 +130,7 @@ t.test('flags reach the sender as given', async t => {
   const flags = [
     ...['--interval', '2s', '--once', '--exclude', '*.o', '--exclude', 'build/', '--no-delete'],
     ...['--max-delete', '7', '--accept-deletes', '-c', '--timeout=1m', '--take-over'],
-    ...['--cpu-limit', '2.5%', '--scan-jobs', '8', '--chmod', 'D755'],
+    ...['--cpu-limit', '2.5%', '--scan-jobs', '8', '--chmod', 'D755', '-g', '--numeric-ids'],
     ...['--special-bits', '--adopt', '--fsync', 'off', '--keep', '1h', '--path', './a//b/'],
   ];
   const { code, doubles } = await push(t, [end()], flags);
@@ -145,7 +145,12 @@ t.test('flags reach the sender as given', async t => {
     acceptDeletes: true,
     checksum: true,
     scanJobs: 8,
-    chmod: [{ for: 'directories', keep: 0, set: 0o755, setIfExecutable: 0 }],
+    attributes: {
+      chmod: [{ for: 'directories', keep: 0, set: 0o755, setIfExecutable: 0 }],
+      owner: false,
+      group: true,
+    },
+    numericIds: true,
     cpuShare: 0.025,
     timeoutMs: 60_000,
     takeOver: true,

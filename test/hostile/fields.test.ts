@@ -42,6 +42,7 @@ function samplesOf(welcome: Welcome): readonly Sample[] {
     ...{ kind: 'file', id: nodeId(nextId + 1), mode: 0o644, size: bytes.length, mtimeNs },
     ...{ stamp: noStamp, version: 1, target: '' },
   };
+  const owner = { uid: 4321, gid: 8765, user: 'nobody', group: 'no such group' };
   const folder: Entry = { ...entry, kind: 'directory', size: 0, version: 0 };
   const at = (text: string) => ({ parent: rootId, name: name(text) });
   const data = { kind: 'data', id: blockId(secret, bytes), bytes } as const;
@@ -86,7 +87,9 @@ function samplesOf(welcome: Welcome): readonly Sample[] {
     { message: { type: MessageType.GetListing, ids: [rootId, entry.id] } },
     { message: { type: MessageType.Offer, batch: 1, ids: data.id } },
     alone({ kind: 'directory', ...at('d'), entry: folder }),
+    alone({ kind: 'directory', ...at('d'), entry: { ...folder, owner } }),
     alone({ kind: 'link', ...at('l'), entry: linkTo('../canary') }),
+    alone({ kind: 'link', ...at('l'), entry: { ...linkTo('../canary'), owner } }),
     alone(file),
     alone({ ...file, content: { ...inline, pieces: [zero] } }),
     second({ ...file, ...at('g'), content: { ...inline, pieces: [block] } }),
@@ -96,6 +99,7 @@ function samplesOf(welcome: Welcome): readonly Sample[] {
     second(moved),
     second({ kind: 'remove', ...at('f'), id: entry.id }),
     second({ kind: 'attributes', ...at('f'), entry: { ...entry, mode: 0o600 } }),
+    second({ kind: 'attributes', ...at('f'), entry: { ...entry, owner } }),
     alone({ kind: 'attributes', parent: 0, name: '', entry: { ...folder, id: rootId } }),
     { before: [operations(file)], message: end(1), answer: MessageType.Durable },
     { message: open, after: [fill, operations(staged), end(1)], answer: MessageType.Durable },

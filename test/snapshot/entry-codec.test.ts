@@ -39,6 +39,14 @@ t.test('has a fixed layout', async t => {
         ' 0000000000000003 ffffffffffffffff 0000000000000004 00000000 01 6c 0002 2e2e',
     ],
   ];
+  const owner = { uid: 258, gid: 0xffff_ffff, user: 'ann', group: '' };
+  rows.push([
+    'o',
+    { ...folder, owner },
+    '82 09ed 010203040506 0000000000000000 fffffffffffffffe' +
+      ' 0000000000000000 0000000000000000 0000000000000000 00000000 01 6f 0000' +
+      ' 00000102 ffffffff 03 616e6e 00',
+  ]);
   for (const [text, entry, hex] of rows) {
     const bytes = encodeEntry(name(text), entry);
     t.equal(bytes.toString('hex'), hex.replaceAll(' ', ''));
@@ -68,7 +76,9 @@ t.test('decode(encode(entry)) = entry, byte for byte', async t => {
 
 t.test('the largest entry', async t => {
   const target = '\xfe'.repeat(4095);
-  const entry = { ...link, id: nodeId(nodeIdMax), size: 4095, target };
+  const account = '\xfc'.repeat(255);
+  const owner = { uid: 0xffff_fffe, gid: 0, user: account, group: account };
+  const entry = { ...link, id: nodeId(nodeIdMax), size: 4095, target, owner };
   const bytes = encodeEntry(name('\xfd'.repeat(255)), entry);
   t.equal(bytes.length, encodedEntrySizeMax);
   t.same(decodeEntry(bytes).entry, entry);
@@ -78,6 +88,8 @@ t.test('refuses what cannot be, by the name of the field', async t => {
   const good = encodeEntry(name('ab'), file);
   const goodLink = encodeEntry(name('ab'), link);
   const goodFolder = encodeEntry(name('ab'), folder);
+  const owner = { uid: 1, gid: 2, user: 'u', group: 'g' };
+  const owned = encodeEntry(name('ab'), { ...folder, owner });
   const rows: [string, Buffer, number, string, RegExp][] = [
     ['kind 0', good, 0, '00', /kind/],
     ['kind 4', good, 0, '04', /kind/],
@@ -100,6 +112,13 @@ t.test('refuses what cannot be, by the name of the field', async t => {
     ['NUL in a target', goodLink, 58, '00', /target/],
     ['directory with a size', goodFolder, 9, '0000000000000001', /size/],
     ['directory with a version', goodFolder, 49, '00000001', /version/],
+    ['an owner of no kind', owned, 0, '80', /kind/],
+    ['a flag that means nothing', owned, 0, 'c2', /kind/],
+    ['an owner that says nothing', owned.subarray(0, 68), 58, 'ffffffffffffffff0000', /owner/],
+    ['the name of a user that is not kept', owned, 58, 'ffffffff', /owner/],
+    ['the name of a group that is not kept', owned, 62, 'ffffffff', /owner/],
+    ['a user with a colon', owned, 67, '3a', /owner/],
+    ['a group with a line end', owned, 69, '0a', /owner/],
   ];
   for (const [what, bytes, at, hex, field] of rows) {
     const bad = Buffer.from(bytes);
@@ -110,7 +129,8 @@ t.test('refuses what cannot be, by the name of the field', async t => {
 });
 
 t.test('is cut short at every byte', async t => {
-  const bytes = encodeEntry(name('ab'), link);
+  const owner = { uid: 1, gid: 2, user: 'u', group: 'g' };
+  const bytes = encodeEntry(name('ab'), { ...link, owner });
   for (let end = 0; end < bytes.length; end++) {
     t.throws(() => decodeEntry(bytes.subarray(0, end)), { code: 'ERR_PROTOCOL' }, `${end}`);
   }

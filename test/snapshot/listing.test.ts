@@ -71,6 +71,41 @@ t.test('one page of format 1 in bytes', async t => {
   );
 });
 
+t.test('one page with an owner in bytes', async t => {
+  const entry: Entry = {
+    kind: 'directory',
+    id: 0x0102030405 as NodeId,
+    mode: 0o755,
+    size: 0,
+    mtimeNs: -1n,
+    stamp: { ctimeNs: 1n, ino: 2n, birthtimeNs: 3n },
+    version: 0,
+    target: '',
+    owner: { uid: 258, gid: 0xffff_ffff, user: 'ann', group: '' },
+  };
+  const page = packPage([{ name: toName('a'), entry, nlink: 1 }]);
+  const seen =
+    '0161 81 01ed 0000000000000000 ffffffffffffffff' +
+    ' 0000000000000001 0000000000000002 0000000000000003 00000102 ffffffff';
+  const known = '000102030405 00000000 00000001 0000 03 616e6e 00';
+  t.equal(page.toString('hex'), `00000001 00000035 ${seen} ${known}`.replaceAll(' ', ''));
+});
+
+t.test('another owner is a change, another name of the same one is none', async t => {
+  const random = seededRandom(3);
+  const owner = { uid: 1, gid: 2, user: 'u', group: 'g' };
+  const [known] = randomListing(random, 1);
+  if (!known) throw new RangeError('no entry');
+  const { entry, nlink, name } = known;
+  const owned = { name, nlink, entry: { ...entry, owner } };
+  const seen = seenOf(owned);
+  t.strictSame([...diff([owned], [{ ...seen, owner: { uid: 1, gid: 2 } }])], []);
+  for (const other of [{ uid: 3, gid: 2 }, { uid: 1, gid: 3 }, undefined]) {
+    const [found] = diff([owned], [{ ...seen, owner: other }]);
+    t.equal(found?.kind, 'changed');
+  }
+});
+
 t.test('a damaged page is refused, never misread or crashed on', async t => {
   const random = seededRandom(7);
   const page = packPage(randomListing(random, 20));

@@ -2,6 +2,7 @@
 import { blockSizeMax } from '../../src/limits.ts';
 import { type Entry, type NodeId, nodeIdMax } from '../../src/snapshot/entry.ts';
 import { isName, type Name } from '../../src/snapshot/name.ts';
+import { noId, type Owner } from '../../src/snapshot/owner.ts';
 import {
   type CheckedEntry,
   type Content,
@@ -177,7 +178,7 @@ export function randomEntry(random: () => number, kind?: Entry['kind']): Entry {
   const chosen = kind ?? pick(random, ['file', 'directory', 'link'] as const);
   const target = chosen === 'link' ? randomLatin1(random, 1 + randomInteger(random, 60)) : '';
   const sizes = { file: randomSize(random), directory: 0, link: target.length };
-  return {
+  const entry: Entry = {
     kind: chosen,
     id: randomId(random),
     mode: chosen === 'link' ? 0o777 : randomInteger(random, 0o10000),
@@ -191,6 +192,20 @@ export function randomEntry(random: () => number, kind?: Entry['kind']): Entry {
     version: chosen === 'file' ? 1 + randomInteger(random, 0xffffffff) : 0,
     target,
   };
+  return random() < 0.3 ? { ...entry, owner: randomOwner(random) } : entry;
+}
+
+/** At least one of user and group is kept. */
+function randomOwner(random: () => number): Owner {
+  const which = randomInteger(random, 3);
+  const [uid, user] = which === 0 ? [noId, ''] : randomAccount(random);
+  const [gid, group] = which === 1 ? [noId, ''] : randomAccount(random);
+  return { uid, gid, user, group };
+}
+
+function randomAccount(random: () => number): [id: number, name: string] {
+  const name = pick(random, ['', 'ann', 'WORK\\ann b', '\xe9ric', 'x'.repeat(255)]);
+  return [randomInteger(random, noId), name];
 }
 
 function randomChecked(random: () => number): CheckedEntry {
@@ -200,7 +215,16 @@ function randomChecked(random: () => number): CheckedEntry {
     parent: randomId(random),
     name: randomName(random),
     entry,
-    finding: pick(random, ['same', 'missing', 'type', 'content', 'mode', 'time', 'unreadable']),
+    finding: pick(random, [
+      'same',
+      'missing',
+      'type',
+      'content',
+      'mode',
+      'time',
+      'unreadable',
+      'owner',
+    ]),
     from: isFile ? randomU32(random) : 0,
     blocks: randomBytes(random, isFile ? 18 * some(random, 0) : 0),
   };
