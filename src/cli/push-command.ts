@@ -113,7 +113,7 @@ export class PushCommand extends ReplicaCommand {
   });
   scanJobs = Option.String('--scan-jobs', {
     description:
-      '<N> Threads that look at the source (default auto: one, or 8 where its file system is slow)',
+      '<N> Threads that look at the source, and that read it (default auto: one, or 8 where it is slow)',
   });
   cpuLimit = Option.String('--cpu-limit', {
     description: '<P%> Of one core, for looking for changes (default 10%)',

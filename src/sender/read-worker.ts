@@ -8,7 +8,9 @@ import { GrainKernels } from '../blocks/grain-kernels.ts';
 import { Kernels } from '../blocks/kernels.ts';
 import { Refiner } from '../blocks/refiner.ts';
 import { ReplicaError, systemCode } from '../errors.ts';
+import type { ScanJobs } from '../tree/adaptive-source.ts';
 import { SourceFile } from '../tree/source-file.ts';
+import { type ReadableFile, SourceFiles } from '../tree/source-files.ts';
 import { Moved, serveCalls } from './calls.ts';
 import { clockMs } from './clock.ts';
 import { ContentPacker, type PackedContent, type ReadStatus } from './content.ts';
@@ -30,6 +32,7 @@ const notAFile: ReadonlySet<string> = new Set(['ELOOP', 'ENXIO', 'EISDIR', 'EAGA
 
 interface ReaderOptions {
   readonly root: string;
+  readonly jobs: ScanJobs;
   /** Of the sender's state. */
   readonly folder: string;
   readonly secret: Uint8Array;
@@ -38,9 +41,12 @@ interface ReaderOptions {
 
 /** Outlives sessions: what was read in one is edited in the next. */
 let grains: KeptGrains | undefined;
+/** The same of its threads, and of what is known of the file system. */
+let files: SourceFiles | undefined;
 
 class Reader {
   readonly #root: string;
+  readonly #files: SourceFiles;
   /** Small files and the large one take turns: each has a pipe of its own. */
   readonly #pipe: Pipe;
   readonly #largePipe: Pipe;
@@ -49,6 +55,8 @@ class Reader {
 
   constructor(options: ReaderOptions) {
     this.#root = options.root;
+    files ??= new SourceFiles(options);
+    this.#files = files;
     const secret = Buffer.from(options.secret);
     const checkSecret = Buffer.from(options.checkSecret);
     const checkHash = new CheckHash(checkSecret);
@@ -61,16 +69,21 @@ class Reader {
   read(requests: readonly ReadRequest[], spare: ArrayBuffer | undefined): Moved<PackedContent> {
     const hint = requests.reduce((sum, one) => sum + one.expected.size, 0);
     const packer = new ContentPacker(hint, spare);
-    for (const request of requests) this.#readOne(request, packer);
+    const readMs = clockMs();
+    this.#files.expect(requests);
+    for (const request of requests) this.#readOne(request, { readMs, packer });
     const { content, transfer } = packer.finish();
     return new Moved(content, transfer);
   }
 
-  #readOne(request: ReadRequest, packer: ContentPacker): void {
-    const readMs = clockMs();
-    let file: SourceFile | undefined;
+  /** `readMs`: nothing was read before. */
+  #readOne(
+    request: ReadRequest,
+    { readMs, packer }: { readMs: number; packer: ContentPacker },
+  ): void {
+    let file: ReadableFile | undefined;
     try {
-      file = SourceFile.open(this.#root, request.path, request.expected);
+      file = this.#files.open(request);
       this.#pipe.begin(request);
       while (step(file, this.#pipe, packer));
       const { list, checks } = this.#pipe.finish(packer);
@@ -140,7 +153,7 @@ class Reader {
 }
 
 /** Reads one buffer; false at the end of the file. */
-function step(file: SourceFile, pipe: Pipe, packer: ContentPacker): boolean {
+function step(file: ReadableFile, pipe: Pipe, packer: ContentPacker): boolean {
   if (file.isRead) return false;
   const buffer = pipe.buffer();
   const count = file.read(buffer);

@@ -51,7 +51,7 @@ export interface SenderOptions {
   readonly maxDelete: MaxDelete;
   readonly acceptDeletes: boolean;
   readonly checksum: boolean;
-  /** Threads that look at the source; 'auto': one, or more if its file system is slow. */
+  /** Threads that look at the source, and that read it; 'auto': one, or more if it is slow. */
   readonly scanJobs: ScanJobs;
   readonly maxSize?: number | undefined;
   readonly oneFileSystem?: boolean | undefined;
@@ -348,6 +348,7 @@ export class Sender {
     this.#events.put({ kind: 'connected', peer: connection.peer });
     await this.#reader.call('begin', {
       root: fromUserPath(this.#options.source),
+      jobs: this.#options.scanJobs,
       folder: this.#options.stateFolder,
       secret: new Uint8Array(welcome.secret),
       checkSecret: this.#checkSecret,

@@ -1,6 +1,7 @@
 // Looks at the source on the calling thread as long as its file system answers quickly, as local ones
 // do; once it turns out to be slow, with threads that wait side by side.
 import { type AttributeRules, defaultAttributes } from '../snapshot/attribute-rules.ts';
+import { Pace } from './pace.ts';
 import { DirectSource, type Listable, type Source } from './source.ts';
 import type { SourceListing, SourceStats } from './source-listing.ts';
 import { SourceThreads } from './source-threads.ts';
@@ -18,21 +19,15 @@ export interface AdaptiveSourceOptions {
   readonly nowMs?: () => number;
 }
 
-/** A call of a local file system takes 5 to 50 µs, one over a network 200 and more. */
-const slowCallMs = 0.2;
-/** Calls that the verdict is made from. */
-const callsMin = 256;
-/** What one listing counts at most, per call: a hiccup says nothing. */
-const callMsMax = 2;
-const autoJobs = 8;
+/** Threads for a slow one. */
+export const autoJobs = 8;
 
 export class AdaptiveSource implements Source {
   readonly #options: AdaptiveSourceOptions;
   readonly #nowMs: () => number;
   #source: Source;
   #isDirect: boolean;
-  #calls = 0;
-  #tookMs = 0;
+  readonly #pace = new Pace();
 
   constructor(options: AdaptiveSourceOptions) {
     const { root, jobs, nowMs = () => performance.now() } = options;
@@ -82,15 +77,8 @@ export class AdaptiveSource implements Source {
 
   #judge(calls: number, tookMs: number): void {
     const { root, jobs, attributes = defaultAttributes } = this.#options;
-    if (jobs !== 'auto') return;
-    this.#calls += calls;
-    this.#tookMs += Math.min(tookMs, calls * callMsMax);
-    if (this.#calls < callsMin) return;
-    if (this.#tookMs >= this.#calls * slowCallMs) {
-      this.#source = new SourceThreads({ root, attributes, jobs: autoJobs });
-      this.#isDirect = false;
-    }
-    this.#calls = 0;
-    this.#tookMs = 0;
+    if (jobs !== 'auto' || !this.#pace.note(calls, tookMs)) return;
+    this.#source = new SourceThreads({ root, attributes, jobs: autoJobs });
+    this.#isDirect = false;
   }
 }

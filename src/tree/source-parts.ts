@@ -41,6 +41,8 @@ export function keyOf(task: SourceTask, item: number): string {
       return `at ${task.path === '' ? '' : `${task.path}/`}${task.items[item] ?? ''}`;
     case 'stats':
       return `at ${task.items[item] ?? ''}`;
+    case 'contents':
+      return `at ${task.items[item]?.path ?? ''}`;
     default:
       return `${task.kind} ${task.path}`;
   }
@@ -73,25 +75,23 @@ export function split({ task, settle, pending }: Job, isFree: readonly boolean[]
       },
     };
   }
-  assert(task.kind === 'stats');
+  assert(task.kind === 'stats' || task.kind === 'contents');
+  type Found = readonly unknown[];
   const items = task.items.filter((_, i) => isFree[i]);
-  const whole = (found: TaskResults['stats'] | Refusal): Settled => {
+  const whole = (found: Found | Refusal): Settled => {
     let at = 0;
-    return {
-      result: isFree.map(one => (one ? ('code' in found ? found : found[at++]) : hung)),
-    };
+    const all = isFree.map(one => (one ? ('code' in found ? found : found[at++]) : hung));
+    return { result: all as TaskResults[typeof task.kind] }; // What this kind has.
   };
   if (items.length === 0) {
     settle(whole([]));
     return undefined;
   }
   return {
-    task: { ...task, items },
+    task: { ...task, items } as SourceTask, // Of the same kind.
     pending,
     settle: settled =>
-      settle(
-        whole('result' in settled ? (settled.result as TaskResults['stats']) : settled.refusal),
-      ),
+      settle(whole('result' in settled ? (settled.result as Found) : settled.refusal)),
   };
 }
 

@@ -2,6 +2,7 @@
 import type { Problem } from '../errors.ts';
 import type { AttributeRules } from '../snapshot/attribute-rules.ts';
 import type { Name } from '../snapshot/name.ts';
+import type { ExpectedFile } from './source-file.ts';
 import type { SourceStats } from './source-listing.ts';
 
 /** Paths are below the root, latin1. A task that has items takes them one call at a time, in order. */
@@ -14,8 +15,22 @@ export type SourceTask =
       readonly items: readonly Name[];
     }
   | { readonly kind: 'stats'; readonly items: readonly string[] }
+  | { readonly kind: 'contents'; readonly items: readonly FilePlace[] }
   | { readonly kind: 'link'; readonly path: string }
   | { readonly kind: 'text'; readonly path: string };
+
+/** A file that the scan saw, small enough to be read whole. */
+export interface FilePlace {
+  readonly path: string;
+  readonly expected: ExpectedFile;
+}
+
+/** What was read of it. */
+export interface Content {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** It still was the file that was scanned when all was read. */
+  readonly isAsExpected: boolean;
+}
 
 export interface EntriesResult {
   readonly bytes: Uint8Array;
@@ -35,6 +50,7 @@ export interface TaskResults {
   readonly names: readonly Name[];
   readonly entries: EntriesResult;
   readonly stats: readonly (SourceStats | undefined | Refusal)[];
+  readonly contents: readonly (Content | Refusal)[];
   readonly link: string;
   readonly text: string;
 }

@@ -4,6 +4,7 @@ import type { MessagePort } from 'node:worker_threads';
 import { systemCode } from '../errors.ts';
 import type { AttributeRules } from '../snapshot/attribute-rules.ts';
 import { SeenWriter } from '../snapshot/listing.ts';
+import { SourceFile } from './source-file.ts';
 import {
   below,
   listNames,
@@ -15,6 +16,7 @@ import {
 import {
   type Answer,
   callCell,
+  type FilePlace,
   itemCell,
   type SourceTask,
   type TaskResult,
@@ -23,6 +25,8 @@ import {
 } from './source-task.ts';
 
 const writer = new SeenWriter();
+/** Bytes of one call: one that takes long hangs, however much it reads. */
+const partSize = 128 * 1024;
 
 type OnCall = (item: number, path: string) => void;
 
@@ -56,6 +60,10 @@ function perform(
         onCall(item, path);
         return statOf(root, path, attributes);
       });
+    case 'contents':
+      return task.items.map((place, item) =>
+        contentOf(root, place, () => onCall(item, place.path)),
+      );
     case 'link':
       onCall(0, task.path);
       return readSourceLink(root, task.path);
@@ -77,6 +85,42 @@ function statOf(
     if (code === undefined) throw error;
     return { code };
   }
+}
+
+function contentOf(
+  root: string,
+  { path, expected }: FilePlace,
+  onCall: () => void,
+): TaskResults['contents'][number] {
+  let file: SourceFile | undefined;
+  try {
+    onCall();
+    file = SourceFile.open(root, path, expected);
+    const bytes = new Uint8Array(expected.size);
+    let size = 0;
+    while (!file.isRead) {
+      onCall();
+      const part = bytes.subarray(size, size + partSize);
+      const count = file.read(part);
+      size += count;
+      if (count < part.length) break;
+    }
+    onCall();
+    return { bytes: bytes.subarray(0, size), isAsExpected: file.isAsExpected() };
+  } catch (error) {
+    const code = systemCode(error);
+    if (code === undefined) throw error;
+    return { code };
+  } finally {
+    file?.close();
+  }
+}
+
+/** Memory that is moved, not copied. */
+function transferOf(task: SourceTask, answer: Answer): ArrayBuffer[] {
+  if (task.kind !== 'contents' || !('result' in answer)) return [];
+  const contents = answer.result as TaskResults['contents']; // What this kind has.
+  return contents.flatMap(one => ('bytes' in one ? [one.bytes.buffer] : []));
 }
 
 function answerTo(
@@ -102,7 +146,8 @@ function answerTo(
 export function serveSource(data: PortData, before: (path: string) => void = () => {}): void {
   const { port, signal } = data;
   port.on('message', (task: SourceTask) => {
-    port.postMessage(answerTo(task, data, before));
+    const answer = answerTo(task, data, before);
+    port.postMessage(answer, transferOf(task, answer));
     Atomics.add(signal, 0, 1);
     Atomics.notify(signal, 0);
   });

@@ -5,6 +5,7 @@ import { AdaptiveSource } from '../../src/tree/adaptive-source.ts';
 import { DirectSource } from '../../src/tree/source.ts';
 import { SourceThreads } from '../../src/tree/source-threads.ts';
 import { makeDiskFolder } from '../support/folders.ts';
+import { makeGate } from '../support/gate.ts';
 import { until } from '../support/until.ts';
 
 type T = Parameters<Parameters<typeof t.test>[0]>[0];
@@ -70,13 +71,6 @@ t.test('threads see what one alone sees', t => {
   t.throws(() => threads.readLink('with 3/f1'), { code: 'EINVAL' });
   t.end();
 });
-
-/** Calls at paths that begin so go on only when eight threads are in one together. */
-function makeGate(root: string, prefix: string): () => number {
-  fs.mkdirSync(`${root}.gate`);
-  fs.symlinkSync(prefix, `${root}.gate/prefix`);
-  return () => fs.readdirSync(`${root}.gate`).length - 2;
-}
 
 t.test('eight look at one directory side by side', t => {
   const { root, names } = openThreads(t);
