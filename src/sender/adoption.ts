@@ -40,7 +40,10 @@ export class Adoption {
   /** Within a transaction. */
   dropListings(ids: readonly NodeId[]): void {
     this.#links.keep(ids);
-    for (const id of ids) this.#store.dropListing(id);
+    for (const id of ids) {
+      for (const known of this.#store.listing(id)) this.#places.drop(id, known, undefined);
+      this.#store.dropListing(id);
+    }
   }
 
   add(entries: readonly PlacedEntry[]): void {
@@ -72,8 +75,8 @@ export class Adoption {
       }
     }
     set(parent, { name, entry, nlink });
-    // Names that lag behind are linked to the one whose place is found by the inode.
-    if (isNewest) this.#places.set(parent, name, entry);
+    // Names that lag behind are linked to the one whose place is found first.
+    this.#places.set(parent, { name, entry, nlink: 0 }, { isNewest });
     if (this.#isUnconfirmed(parent, name, entry)) this.#store.setRecent(entry.id, { parent, name });
   }
 

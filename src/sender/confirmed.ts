@@ -162,8 +162,8 @@ export class ConfirmedLayer {
     return this.#store.find(directory, name);
   }
 
-  placeOfInode(ino: bigint, birthtimeNs: bigint): InodePlace | undefined {
-    return this.#store.placeOfInode(ino, birthtimeNs);
+  placesOfInode(ino: bigint, birthtimeNs: bigint): InodePlace[] {
+    return this.#store.placesOfInode(ino, birthtimeNs);
   }
 
   placeOfDirectory(id: NodeId): Place | undefined {
@@ -269,7 +269,7 @@ export class ConfirmedLayer {
         if (known === undefined) continue;
         const mayBeLinked = known.entry.kind === 'file' && known.nlink !== 1;
         if (mayBeLinked) this.#places.noteSplit(parent, name, known.entry);
-        this.#places.set(parent, name, known.entry);
+        this.#places.set(parent, known);
       }
     }
     for (const known of displaced) if (!placed.has(known.entry.id)) this.#drop(known);

@@ -174,8 +174,8 @@ export class NodeChanges {
 
   /** Another name that the file with several names was last seen at; `isSame`: just like this. */
   twin(parent: NodeId, seen: Seen): { known: Known; isSame: boolean } | undefined {
-    const at = this.#state.observed.placeOfInode(seen.ino, seen.birthtimeNs);
-    if (at === undefined || (at.parent === parent && at.name === seen.name)) return undefined;
+    const at = this.#state.observed.placeOfInode(seen, { parent, name: seen.name });
+    if (at === undefined) return undefined;
     const known = this.#state.observed.find(at.parent, at.name);
     if (known?.entry.id !== at.id || known.entry.kind !== 'file') return undefined;
     const { entry } = known;
@@ -193,9 +193,8 @@ export class NodeChanges {
    */
   #movedHere(folder: Folder, seen: Seen): 'kept' | 'linked' | undefined {
     if (seen.kind === 'link' || seen.birthtimeNs === 0n) return undefined;
-    const from = this.#state.observed.placeOfInode(seen.ino, seen.birthtimeNs);
+    const from = this.#state.observed.placeOfInode(seen, { parent: folder.id, name: seen.name });
     if (from === undefined) return undefined;
-    if (from.parent === folder.id && from.name === seen.name) return undefined;
     let known = this.#state.observed.find(from.parent, from.name);
     const isDisplaced = known?.entry.id !== from.id;
     // In a swap the other rename took the node's name; until the commit ends it can be claimed.

@@ -1,4 +1,5 @@
-// Where the confirmed layer finds a node: by its inode, a directory by its id as well.
+// Where the confirmed layer finds a node: by its inode, a directory by its id as well. Of a file with
+// several names all are remembered: whichever of them goes, the others lead to it.
 import { type Entry, type NodeId, sameStamp } from '../snapshot/entry.ts';
 import type { Known } from '../snapshot/listing.ts';
 import type { Name } from '../snapshot/name.ts';
@@ -12,30 +13,35 @@ export class NodePlaces {
     this.#store = store;
   }
 
-  set(parent: NodeId, name: Name, entry: Entry): void {
+  /** `isNewest`: others of the file lag behind it. */
+  set(parent: NodeId, { name, entry, nlink }: Known, { isNewest = true } = {}): void {
     const { ino, birthtimeNs } = entry.stamp;
-    if (entry.kind !== 'link' && ino !== 0n) {
-      this.#store.setInode(ino, birthtimeNs, { parent, name, id: entry.id });
-    }
     if (entry.kind === 'directory') this.#store.setDirectory(entry.id, { parent, name });
+    if (entry.kind === 'link' || ino === 0n) return;
+    const place = { parent, name, id: entry.id };
+    const mayBeLinked = entry.kind === 'file' && nlink !== 1;
+    const others = mayBeLinked ? this.#othersOf(place, entry) : [];
+    this.#store.setInode(ino, birthtimeNs, isNewest ? [place, ...others] : [...others, place]);
   }
 
   /** The name `old` goes, or becomes `next`: its inode is not found there any more. */
   drop(parent: NodeId, old: Known, next: Known | undefined): void {
     const { ino, birthtimeNs } = old.entry.stamp;
     if (next?.entry.stamp.ino === ino && next.entry.stamp.birthtimeNs === birthtimeNs) return;
-    const place = this.#store.placeOfInode(ino, birthtimeNs);
-    if (place?.parent === parent && place.name === old.name)
-      this.#store.dropInode(ino, birthtimeNs);
+    const places = this.#store.placesOfInode(ino, birthtimeNs);
+    const others = places.filter(place => place.parent !== parent || place.name !== old.name);
+    if (others.length < places.length) this.#store.setInode(ino, birthtimeNs, others);
   }
 
-  /** The other name of a file, by its inode; undefined: it has none, or it is not known. */
+  /** Another name of a file, by its inode; undefined: it has none, or none is known. */
   twinOf(parent: NodeId, name: Name, entry: Entry): InodePlace | undefined {
-    const { ino, birthtimeNs } = entry.stamp;
-    if (entry.kind !== 'file' || ino === 0n) return undefined;
-    const twin = this.#store.placeOfInode(ino, birthtimeNs);
-    if (twin === undefined || (twin.parent === parent && twin.name === name)) return undefined;
-    return twin;
+    if (entry.kind !== 'file' || entry.stamp.ino === 0n) return undefined;
+    return this.#othersOf({ parent, name }, entry)[0];
+  }
+
+  #othersOf({ parent, name }: Place, { stamp }: Entry): InodePlace[] {
+    const places = this.#store.placesOfInode(stamp.ino, stamp.birthtimeNs);
+    return places.filter(place => place.parent !== parent || place.name !== name);
   }
 
   /** Two nodes of one inode and one stamp: names that should be linked and are not. */

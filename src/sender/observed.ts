@@ -2,7 +2,7 @@
 // layer. In memory only, bounded by the queue; a restart drops it and the scan finds it again.
 
 import { trustAfterMs } from '../limits.ts';
-import type { Entry, NodeId } from '../snapshot/entry.ts';
+import type { Entry, NodeId, Stamp } from '../snapshot/entry.ts';
 import { rootId } from '../snapshot/entry.ts';
 import type { Known, Seen } from '../snapshot/listing.ts';
 import type { Name } from '../snapshot/name.ts';
@@ -17,6 +17,8 @@ interface Pending {
   /** undefined: the name is gone. */
   readonly known: Known | undefined;
 }
+
+type Inode = Pick<Stamp, 'ino' | 'birthtimeNs'>;
 
 interface Pause {
   readonly reason: 'unstable' | 'unreadable';
@@ -119,10 +121,12 @@ export class Observed {
     return this.#directories.get(id) ?? this.#confirmed.placeOfDirectory(id);
   }
 
-  placeOfInode(ino: bigint, birthtimeNs: bigint): InodePlace | undefined {
-    return (
-      this.#inodes.get(inodeKey(ino, birthtimeNs)) ?? this.#confirmed.placeOfInode(ino, birthtimeNs)
-    );
+  /** Where a node of the inode is, but for the place `at`; of several the one looked at last. */
+  placeOfInode({ ino, birthtimeNs }: Inode, at?: Place): InodePlace | undefined {
+    const isOther = ({ parent, name }: Place): boolean => parent !== at?.parent || name !== at.name;
+    const pending = this.#inodes.get(inodeKey(ino, birthtimeNs));
+    if (pending !== undefined && isOther(pending)) return pending;
+    return this.#confirmed.placesOfInode(ino, birthtimeNs).find(isOther);
   }
 
   /** Path of a directory below the root; undefined when a step to it is not known. */
@@ -186,7 +190,7 @@ export class Observed {
 
   /** Two names of one inode got different nodes, each right by itself: nothing else would see it. */
   #noteSplit(place: Place, { id, stamp }: Entry): void {
-    const other = this.placeOfInode(stamp.ino, stamp.birthtimeNs);
+    const other = this.placeOfInode(stamp, place);
     if (other === undefined || other.id === id) return;
     this.#splits.set(`${place.parent}/${place.name}`, { place, other });
   }

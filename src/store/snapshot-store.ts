@@ -3,7 +3,7 @@
 //
 //   pages   u48 directory | first name      -> page (snapshot/listing.ts)
 //   dirs    u48 directory                   -> u48 parent | name
-//   inodes  u64 ino | i64 birthtimeNs       -> u48 parent | u48 id | name
+//   inodes  u64 ino | i64 birthtimeNs       -> (u48 parent | u48 id | u8 length | name)*   newest first
 //   files   u48 file                        -> u32 version | u32 blocks | list (18 each) | checks (16 each)
 //   recent  u48 node                        -> u48 parent | name     content not yet trusted
 //   meta    text                            -> bytes
@@ -16,7 +16,10 @@ import type { Name } from '../snapshot/name.ts';
 import { writeInt64 } from '../snapshot/wide-integers.ts';
 import { StateDatabase, type Table } from './database.ts';
 
-export const snapshotSchema = 1;
+export const snapshotSchema = 2;
+
+/** Places remembered of one inode; a file with more names is found as long as one of them stays. */
+export const inodePlacesMax = 16;
 
 /** Where a node is: a name in a directory. */
 export interface Place {
@@ -226,26 +229,16 @@ export class SnapshotStore {
     if (id !== rootId) this.dropListing(id);
   }
 
-  placeOfInode(ino: bigint, birthtimeNs: bigint): InodePlace | undefined {
+  /** Where nodes of the inode are, those that were looked at last first. */
+  placesOfInode(ino: bigint, birthtimeNs: bigint): InodePlace[] {
     const value = this.#inodes.get(inodeKey(ino, birthtimeNs));
-    if (value === undefined) return undefined;
-    return {
-      parent: value.readUIntBE(0, 6) as NodeId,
-      id: value.readUIntBE(6, 6) as NodeId,
-      name: value.toString('latin1', 12) as Name,
-    };
+    return value === undefined ? [] : decodeInodePlaces(value);
   }
 
-  setInode(ino: bigint, birthtimeNs: bigint, place: InodePlace): void {
-    const value = Buffer.allocUnsafe(12 + place.name.length);
-    value.writeUIntBE(place.parent, 0, 6);
-    value.writeUIntBE(place.id, 6, 6);
-    value.write(place.name, 12, 'latin1');
-    this.#inodes.putSync(inodeKey(ino, birthtimeNs), value);
-  }
-
-  dropInode(ino: bigint, birthtimeNs: bigint): void {
-    this.#inodes.removeSync(inodeKey(ino, birthtimeNs));
+  setInode(ino: bigint, birthtimeNs: bigint, places: readonly InodePlace[]): void {
+    const key = inodeKey(ino, birthtimeNs);
+    if (places.length === 0) this.#inodes.removeSync(key);
+    else this.#inodes.putSync(key, encodeInodePlaces(places.slice(0, inodePlacesMax)));
   }
 
   // -- content ----------------------------------------------------------------------------------
@@ -321,4 +314,31 @@ function encodePlace(place: Place): Buffer {
 
 function decodePlace(value: Buffer): Place {
   return { parent: value.readUIntBE(0, 6) as NodeId, name: value.toString('latin1', 6) as Name };
+}
+
+function encodeInodePlaces(places: readonly InodePlace[]): Buffer {
+  const size = places.reduce((sum, { name }) => sum + 13 + name.length, 0);
+  const value = Buffer.allocUnsafe(size);
+  let at = 0;
+  for (const { parent, id, name } of places) {
+    at = value.writeUIntBE(parent, at, 6);
+    at = value.writeUIntBE(id, at, 6);
+    at = value.writeUInt8(name.length, at);
+    at += value.write(name, at, 'latin1');
+  }
+  return value;
+}
+
+function decodeInodePlaces(value: Buffer): InodePlace[] {
+  const places: InodePlace[] = [];
+  for (let at = 0; at < value.length; ) {
+    const end = at + 13 + value.readUInt8(at + 12);
+    places.push({
+      parent: value.readUIntBE(at, 6) as NodeId,
+      id: value.readUIntBE(at + 6, 6) as NodeId,
+      name: value.toString('latin1', at + 13, end) as Name,
+    });
+    at = end;
+  }
+  return places;
 }

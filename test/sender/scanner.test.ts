@@ -2,6 +2,7 @@ import fs from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { rootId } from '../../src/snapshot/entry.ts';
+import { toName } from '../../src/snapshot/name.ts';
 import { ModelReceiver } from '../support/model.ts';
 import { readModelTree } from '../support/model-tree.ts';
 import { fillTree, mutate } from '../support/mutate.ts';
@@ -244,6 +245,26 @@ for (const [what, { change, heard, others }] of Object.entries(lags)) {
     );
   });
 }
+
+t.test('a name of a file that comes back in a new directory is linked', async t => {
+  for (const [kept, lost] of [
+    ['a', 'd'],
+    ['z', 'd'],
+  ] as const) {
+    const { root, scanner } = openScanner(t, `new-directory-${kept}`);
+    fs.mkdirSync(join(root, lost), { recursive: true });
+    fs.writeFileSync(join(root, kept), 'one file');
+    fs.linkSync(join(root, kept), join(root, lost, 'f'));
+    const model = new ModelReceiver();
+    for (let i = 0; i < 2; i++) transfer(scanner, model, sweep(scanner).changes, 100);
+    const entry = model.names.get(rootId)?.get(toName(lost));
+    t.equal(entry?.kind, 'directory');
+    // The receiver found that it is gone: both names are as they were at the source.
+    scanner.observed.lost([{ parent: rootId, name: toName(lost), id: entry?.id ?? rootId }]);
+    const found = operationsOf(sweep(scanner).changes).map(({ kind, path }) => `${kind} ${path}`);
+    t.strictSame(found, ['directory d', 'hardlink d/f'], `beside ${kept}`);
+  }
+});
 
 t.test(
   'a directory that was on its way when a session ended may be replaced meanwhile',

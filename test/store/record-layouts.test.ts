@@ -78,7 +78,10 @@ t.test("the sender's records", async t => {
   const id: NodeId = nodeId(3);
   store.transaction(() => {
     store.setDirectory(id, place);
-    store.setInode(5n, 6n, { ...place, id });
+    store.setInode(5n, 6n, [
+      { ...place, id },
+      { parent: nodeId(4), name: toName('f'), id },
+    ]);
     store.setBasis(id, 7, { list, checks: Buffer.alloc(16, 0xcc) });
     store.setRecent(id, place);
   });
@@ -93,10 +96,10 @@ t.test("the sender's records", async t => {
   );
   t.strictSame(rows, [
     'dirs 000000000003 00000000000265e9',
-    'inodes 00000000000000050000000000000006 00000000000200000000000365e9',
+    'inodes 00000000000000050000000000000006 0000000000020000000000030265e90000000000040000000000030166',
     `files 000000000003 0000000700000001${`00ff${idHex}${'cc'.repeat(16)}`}`,
     'recent 000000000003 00000000000265e9',
-    `meta ${hex(Buffer.from('schema'))} 00000001`,
+    `meta ${hex(Buffer.from('schema'))} 00000002`,
   ]);
 });
 
@@ -111,7 +114,7 @@ t.test('a state of another version is refused in clear words, and left as it is'
   for (let i = 0; i < 2; i++) {
     t.throws(() => SnapshotStore.open(sender), {
       code: 'ERR_STATE',
-      message: /has schema 2, not 1/,
+      message: /has schema 3, not 2/,
     });
   }
 
