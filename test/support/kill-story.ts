@@ -113,17 +113,26 @@ export class Load {
     }
   }
 
-  /** Time until both are equal. */
-  async converge(timeoutMs: number): Promise<number> {
-    const startMs = performance.now();
-    try {
-      await waitUntil(() => this.differences().length === 0, 'equal trees', timeoutMs);
-    } catch {
-      // The caller looks at the differences.
+  /** The source rests: a flush says when both are equal, and they must be from then on. */
+  async flush(home: Home, target: string): Promise<{ tookMs: number; complaints: string[] }> {
+    const begunMs = performance.now();
+    let code: number | null = notRunning;
+    let lines: readonly string[] = [];
+    // A push that has just been started again is not there yet.
+    while (code === notRunning && performance.now() - begunMs < flushMs) {
+      const flags = ['--timeout', `${flushMs}ms`];
+      const asked = home.run(['flush', this.source, target, ...flags]);
+      ({ code } = await asked.exit);
+      ({ lines } = asked);
     }
-    return performance.now() - startMs;
+    const complaints = code === 0 ? [] : [`flush ends with ${code}: ${lines.join(' ')}`];
+    return { tookMs: performance.now() - begunMs, complaints };
   }
 }
+
+const flushMs = 60_000;
+/** Exit code of what asks a push. */
+const notRunning = 10;
 
 export async function killStory(options: KillOptions): Promise<KillOutcome> {
   const { folder, seed, kills, lifeMsMax, flags = [], say = () => {} } = options;
@@ -175,7 +184,8 @@ export async function killStory(options: KillOptions): Promise<KillOutcome> {
       say(`${kill + 1}: killed ${side}`);
     }
     load.stop();
-    const convergedMs = await load.converge(40_000);
+    const flushed = await load.flush(home, target);
+    const differences = load.differences();
     const watched = await watcher.stop();
     watcher = undefined;
     const lines = [...ended, ...Object.values(running)].flatMap(program => program?.lines ?? []);
@@ -183,11 +193,14 @@ export async function killStory(options: KillOptions): Promise<KillOutcome> {
       watched,
       killed,
       drift: lines.filter(line => /"msg":"drift"|changed at the destination/.test(line)),
-      complaints: lines.filter(line => /internal error|a bug|ERR_PROTOCOL|ERR_STATE/.test(line)),
+      complaints: [
+        ...flushed.complaints,
+        ...lines.filter(line => /internal error|a bug|ERR_PROTOCOL|ERR_STATE/.test(line)),
+      ],
       finished: lines.filter(line => /finishing what an interruption/.test(line)).length,
       steps: load.steps,
-      convergedMs,
-      differences: load.differences(),
+      convergedMs: flushed.tookMs,
+      differences,
     };
   } finally {
     load.stop();

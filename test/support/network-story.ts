@@ -72,7 +72,8 @@ export async function networkStory(options: NetworkOptions): Promise<NetworkOutc
       await new Promise(resolve => setTimeout(resolve, 20));
     }
     load.stop();
-    const convergedMs = await load.converge(40_000);
+    const flushed = await load.flush(home, `127.0.0.1:${relay.port}`);
+    const differences = load.differences();
     const watched = await watcher.stop();
     watcher = undefined;
     const lines = [...push.lines, ...receive.lines];
@@ -81,12 +82,13 @@ export async function networkStory(options: NetworkOptions): Promise<NetworkOutc
       connections: relay.connections,
       drift: lines.filter(line => /"msg":"drift"|changed at the destination/.test(line)),
       complaints: [
+        ...flushed.complaints,
         ...lines.filter(line => /internal error|a bug|ERR_STATE/.test(line)),
         ...(push.exited ? [`push ended: ${push.lines.at(-1)}`] : []),
         ...(receive.exited ? [`receive ended: ${receive.lines.at(-1)}`] : []),
       ],
-      convergedMs,
-      differences: load.differences(),
+      convergedMs: flushed.tookMs,
+      differences,
       spoiled,
       lastLines: [...push.lines.slice(-8), ...receive.lines.slice(-8)],
     };
