@@ -19,6 +19,11 @@ export const offerIdsMax = 8192;
 export const blockSizeMin = 8 * 1024;
 export const blockSizeTarget = 8 * 1024;
 export const blockSizeMax = 64 * 1024;
+/**
+ * Blocks below blockSizeMin that a file may have: the last one is such, a few more do no harm. Each
+ * takes 18 bytes of memory, however few bytes it has.
+ */
+export const smallBlocksMax = 1024;
 export const blockIdSize = 16;
 /**
  * Smaller blocks have no entry in the index and are not asked for: an entry takes some 40 bytes and

@@ -5,6 +5,7 @@ import { blockId, zeroBlockId } from '../blocks/block-id.ts';
 import { BlockList, BlockListBuilder } from '../blocks/block-list.ts';
 import { applyPatch } from '../blocks/block-patch.ts';
 import { ReplicaError, systemCode } from '../errors.ts';
+import { blockSizeMin, smallBlocksMax } from '../limits.ts';
 import type { NodeId } from '../snapshot/entry.ts';
 import type { Name } from '../snapshot/name.ts';
 import { type FileAttributes, readBytes, StagedFile } from '../tree/staged-file.ts';
@@ -18,7 +19,7 @@ import {
 } from './block-source.ts';
 import type { Cloning } from './cloning.ts';
 import { Rejection } from './rejection.ts';
-import type { Run } from './steps.ts';
+import { addToRuns, type Run } from './steps.ts';
 import type { Unfinished, UnfinishedStages } from './unfinished.ts';
 import type { UnfinishedList } from './unfinished-list.ts';
 
@@ -123,6 +124,14 @@ export class Build {
 
   /** Adds the piece at `at`, and perhaps some that follow; how many. */
   async add(pieces: readonly Piece[], at: number): Promise<number> {
+    const taken = await this.#put(pieces, at);
+    if (this.#count > this.#file.size / blockSizeMin + smallBlocksMax) {
+      throw new ReplicaError('ERR_PROTOCOL', 'a file of more blocks than its size has');
+    }
+    return taken;
+  }
+
+  async #put(pieces: readonly Piece[], at: number): Promise<number> {
     const piece = pieces[at];
     assert(piece !== undefined);
     if (this.#isTorn) return 1;
@@ -309,13 +318,7 @@ export class Build {
 
   /** Call it before the block is written. */
   #note(id: Buffer, size: number, isCarried: boolean): void {
-    const block = this.#enter(id, size);
-    const last = this.#fresh.at(-1);
-    if (last && last.from + last.count === block) {
-      this.#fresh[this.#fresh.length - 1] = { from: last.from, count: last.count + 1 };
-    } else {
-      this.#fresh.push({ from: block, count: 1 });
-    }
+    addToRuns(this.#fresh, this.#enter(id, size));
     if (!isCarried) return;
     const at = { place: this.#place, offset: this.#file.size, size };
     this.#keys.push(this.#options.finder.addBlock(id, at));

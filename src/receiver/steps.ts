@@ -18,6 +18,16 @@ export interface Run {
   readonly count: number;
 }
 
+/** `block` is the next one of a list: the last run grows, or another begins. */
+export function addToRuns(runs: Run[], block: number): void {
+  const last = runs.at(-1);
+  if (last && last.from + last.count === block) {
+    runs[runs.length - 1] = { from: last.from, count: last.count + 1 };
+  } else {
+    runs.push({ from: block, count: 1 });
+  }
+}
+
 /**
  * A new node, complete in the staging folder until it is renamed into place. Its inode number is
  * how it is known again after a crash.

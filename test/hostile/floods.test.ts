@@ -2,7 +2,8 @@
 
 import { brotliCompressSync } from 'node:zlib';
 import t, { type Test } from 'tap';
-import { offerIdsMax, packedSizeMax, payloadSizeMax } from '../../src/limits.ts';
+import { zeroBlockId } from '../../src/blocks/block-id.ts';
+import { offerIdsMax, packedSizeMax, payloadSizeMax, smallBlocksMax } from '../../src/limits.ts';
 import { encodeFrame } from '../../src/wire/frame.ts';
 import { type Message, MessageType } from '../../src/wire/messages.ts';
 import { packedType } from '../../src/wire/packed.ts';
@@ -128,7 +129,29 @@ async function digIn(t: Test): Promise<void> {
   t.strictSame(scene.faults(), []);
 }
 
+/** Each block takes 18 bytes of memory, also one of a byte that takes 2 on the wire. */
+async function splinter(t: Test): Promise<void> {
+  const scene = await HostileScene.open(t);
+  for (const count of [smallBlocksMax, smallBlocksMax + 2]) {
+    const peer = await scene.raw('sender');
+    const id = zeroBlockId(peer.welcome?.secret ?? Buffer.alloc(32), 1);
+    const pieces = times(1, {
+      ...{ type: MessageType.StageData, stage: 1 },
+      pieces: Array.from({ length: count }, () => ({ kind: 'zero', id, size: 1 }) as const),
+    });
+    await peer.write(encodeFrame(open), pieces);
+    await peer.send({ type: MessageType.Ping, token: 7n });
+    const answer = await peer.until(MessageType.Pong, MessageType.Failure);
+    const isFew = count === smallBlocksMax;
+    t.equal(answer?.type, isFew ? MessageType.Pong : MessageType.Failure, `${count} of a byte`);
+    peer.close();
+  }
+  t.strictSame(await scene.good(), [], 'the next client is served');
+  t.strictSame(scene.faults(), []);
+}
+
 const stories = [
+  { name: 'a file of tiny blocks', run: splinter },
   { name: 'memory does not grow with what is poured in', run: pourIn },
   { name: 'directories far deeper than any path', run: digIn },
 ];
