@@ -84,7 +84,7 @@ export const inlineFileSize = 256 * 1024;
 /** Two looks at a file must be this far apart before its times are believed: FAT counts 2 s. */
 export const trustAfterMs = 2000;
 /** Changes found and not yet durable: bounds the sender's memory; the scan finds the rest again. */
-export const queuedChangesMax = 20_000;
+export const queuedChangesMax = 6_000;
 /** Live connections of one key: a sender has one, and half-open ones die within deadAfterMs. */
 export const connectionsPerKeyMax = 16;
 /** A refused stranger is reported at most once in this time: the log cannot be flooded. */

@@ -1,7 +1,6 @@
 // The observed layer: what has been handed out and is not yet confirmed, on top of the confirmed
 // layer. In memory only, bounded by the queue; a restart drops it and the scan finds it again.
 
-import { trustAfterMs } from '../limits.ts';
 import type { Entry, NodeId, Stamp } from '../snapshot/entry.ts';
 import { rootId } from '../snapshot/entry.ts';
 import type { Known, Seen } from '../snapshot/listing.ts';
@@ -11,6 +10,7 @@ import type { Confirmation, Reversal } from './change.ts';
 import { clockMs } from './clock.ts';
 import type { ConfirmedLayer, Effect } from './confirmed.ts';
 import { type Since, SyncTimes } from './sync-times.ts';
+import { TrustTimes } from './trust-times.ts';
 
 interface Pending {
   readonly token: number;
@@ -40,8 +40,7 @@ export class Observed {
   readonly #renames = new Set<number>();
   readonly #displaced = new Map<NodeId, Known>();
   readonly #pauses = new Map<string, Pause>();
-  /** When the content of a node not yet trusted is due for another look. */
-  readonly #trustAtMs = new Map<NodeId, number>();
+  readonly #trustTimes = new TrustTimes();
   /**
    * Renamed files: the rename went ahead on the word of inode and times, which a same-size edit with
    * restored times would pass too. They are read before anything is called in sync.
@@ -239,8 +238,8 @@ export class Observed {
         if (known !== undefined) this.#syncTimes.note(parent, name);
         if (known?.entry.kind !== 'file') continue;
         if (isRename) this.#unproven.set(known.entry.id, { parent, name });
-        if (confirmation.trusted === true) this.#trustAtMs.delete(known.entry.id);
-        else this.#trustAtMs.set(known.entry.id, clockMs() + trustAfterMs);
+        if (confirmation.trusted === true) this.#trustTimes.forget(known.entry.id);
+        else this.#trustTimes.postpone(known.entry.id);
       }
     }
   }
@@ -349,7 +348,7 @@ export class Observed {
     }
     for (const { id, place } of this.#confirmed.recent(limit)) {
       if (due.length >= limit) break;
-      if (this.#looking.has(id) || (this.#trustAtMs.get(id) ?? 0) > nowMs) continue;
+      if (this.#looking.has(id) || !this.#trustTimes.isDue(id, nowMs)) continue;
       if (!this.#unproven.has(id)) due.push({ id, place });
     }
     for (const { id } of due) this.#looking.add(id);
@@ -361,7 +360,7 @@ export class Observed {
     this.#looking.delete(id);
     this.#unproven.delete(id);
     if (isSame === true) this.trust(id);
-    else this.#trustAtMs.set(id, clockMs() + trustAfterMs);
+    else this.#trustTimes.postpone(id);
     if (isSame === false) this.#suspects.set(id, place);
   }
 
@@ -374,7 +373,7 @@ export class Observed {
 
   /** The node's content was seen unchanged by two looks, or there is nothing to look at. */
   trust(id: NodeId): void {
-    this.#trustAtMs.delete(id);
+    this.#trustTimes.forget(id);
     this.#unproven.delete(id);
     this.#looking.delete(id);
     this.#confirmed.trust(id);
