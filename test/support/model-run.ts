@@ -205,11 +205,15 @@ class Run implements RunOutcome {
     this.#isPaused = false;
     let differences: string[] = [];
     for (;;) {
-      await this.#flush();
+      const isWhole = await this.#flush();
       await this.#faults;
       if (this.problems.length > 0) return;
       differences = compareReadTrees(readTree(this.#source), readTree(this.#target));
       if (differences.length === 0) break;
+      if (isWhole && !this.#hasDrift) {
+        this.problems.push('not equal after a flush:', ...differences.slice(0, 20));
+        return;
+      }
       if (performance.now() > deadlineMs) {
         this.problems.push('not equal:', ...differences.slice(0, 20), ...this.#log.lines.slice(-8));
         return;
@@ -221,15 +225,18 @@ class Run implements RunOutcome {
     this.#wasEqual = true;
   }
 
-  async #flush(): Promise<void> {
+  /** True if it said that nothing was left out. */
+  async #flush(): Promise<boolean> {
     const stop = new AbortController();
     const timer = setTimeout(() => stop.abort(), this.#stuckMs);
     try {
       const flushed = await this.#sending?.sender.flush(stop.signal);
       if (flushed && flushed.held > 0) this.problems.push('deletes are held');
+      return flushed?.problems === 0;
     } catch (error) {
       const text = error instanceof Error ? error.message : String(error);
       this.problems.push(`flush: ${text}`, ...this.#log.lines.slice(-8));
+      return false;
     } finally {
       clearTimeout(timer);
     }
