@@ -75,7 +75,8 @@ export class Steering {
     if (this.#closed !== undefined) return Promise.reject(this.#closed);
     if (this.#isPaused) return Promise.reject(paused());
     const flush = new Flush();
-    this.#flushes.push(flush);
+    // Not into the list that a tick under way has: that one may have looked already.
+    this.#flushes = [...this.#flushes, flush];
     this.#wake();
     if (signal === undefined) return flush.result;
     const abandon = onAbort(signal, () => flush.fail(abandoned()));
