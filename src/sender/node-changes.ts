@@ -78,7 +78,7 @@ export class NodeChanges {
     if (otherInode && this.#movedHere(folder, seen) !== undefined) return;
     if (seen.kind === 'file') {
       const unstamped = before.stamp.ino === 0n && seen.nlink > 1;
-      const leavesGroup = otherInode && known.nlink > 1;
+      const leavesGroup = otherInode && this.#isShared(folder, known);
       const id = unstamped || leavesGroup ? this.#state.observed.newId() : before.id;
       this.file(folder, seen, { id, known, isNew: false });
       return;
@@ -96,6 +96,12 @@ export class NodeChanges {
     const place = { token, path, parent: folder.id, name: seen.name, entry };
     if (target === before.target) this.#state.findings.hand({ kind: 'attributes', ...place });
     else this.#state.findings.hand({ kind: 'link', ...place, isNew: false });
+  }
+
+  /** Does the receiver have, or may it have, other names of the node? */
+  #isShared({ id: parent }: Folder, { name, entry, nlink }: Known): boolean {
+    if (nlink > 1) return true;
+    return this.#state.observed.placeOfInode(entry.stamp, { parent, name })?.id === entry.id;
   }
 
   file(
@@ -166,7 +172,10 @@ export class NodeChanges {
     const { id, version } = known.entry;
     const entry = this.#entryOf(seen, { id, version, target: '' });
     const place = { parent: folder.id, name: seen.name };
-    const arrives = { ...place, known: { name: seen.name, entry, nlink: seen.nlink } };
+    // At the receiver the node has two names now, even if the other was to go and does not: content
+    // that comes under this one must not count versions of the node for itself.
+    const nlink = Math.max(seen.nlink, 2);
+    const arrives = { ...place, known: { name: seen.name, entry, nlink } };
     const token = this.#state.observed.queue([...others, arrives]);
     const path = below(folder.path, seen.name);
     this.#state.findings.hand({ kind: 'hardlink', token, path, ...place, entry, isNew });

@@ -246,6 +246,57 @@ for (const [what, { change, heard, others }] of Object.entries(lags)) {
   });
 }
 
+t.test('names that share a node for want of a swap are given no version twice', async t => {
+  for (const lost of ['a', 'b']) {
+    const { root, scanner } = openScanner(t, `half-a-swap-${lost}`);
+    fs.mkdirSync(root);
+    const at = (name: string): string => join(root, name);
+    fs.writeFileSync(at('a'), 'one');
+    fs.writeFileSync(at('b'), 'the other');
+    const model = new ModelReceiver();
+    for (let i = 0; i < 2; i++) transfer(scanner, model, sweep(scanner).changes, 100);
+    fs.renameSync(at('a'), at('t'));
+    fs.renameSync(at('b'), at('a'));
+    fs.renameSync(at('t'), at('b'));
+    const swap = operationsOf(sweep(scanner).changes).filter(({ path }) => path !== '');
+    t.strictSame(
+      swap.map(({ kind, path }) => `${kind} ${path}`),
+      ['hardlink a', 'hardlink b'],
+    );
+    // The receiver carries out one half: both names lead to one node there.
+    const done = swap.filter(({ path }) => path !== lost);
+    t.strictSame(model.commit(done.map(operationOf)), []);
+    scanner.observed.confirm(done.map(({ token }) => ({ token })));
+    const rejected = swap.filter(({ path }) => path === lost);
+    scanner.observed.revert(rejected.map(({ token }) => ({ token, reason: 'gone' as const })));
+
+    const linked = toName(done[0]?.path ?? '');
+    t.equal(scanner.confirmed.find(rootId, linked)?.nlink, 2, 'the records say so too');
+    const given = new Map<string, string>();
+    for (let i = 0; i < 6; i++) {
+      const changes = sweep(scanner).changes;
+      for (const change of operationsOf(changes)) {
+        if (change.kind !== 'file') continue;
+        const key = `${change.entry.id}.${change.entry.version}`;
+        t.notOk(
+          given.has(key),
+          `${key} for ${change.path}, and for ${given.get(key) ?? 'no other'}`,
+        );
+        given.set(key, change.path);
+      }
+      transfer(scanner, model, changes, 100);
+      const [a, b] = ['a', 'b'].map(name => model.names.get(rootId)?.get(toName(name))?.id);
+      t.not(a, b, 'each has a node of its own');
+      // Each saved anew in turn.
+      fs.writeFileSync(at('t'), `saved ${i}`);
+      fs.renameSync(at('t'), at(i % 2 === 0 ? 'b' : 'a'));
+    }
+    t.ok(given.size >= 6, `${given.size} versions`);
+    for (let i = 0; i < 2; i++) transfer(scanner, model, sweep(scanner).changes, 100);
+    t.same(sortedTree(model.tree()), sortedTree(readModelTree(root)));
+  }
+});
+
 t.test('a name of a file that comes back in a new directory is linked', async t => {
   for (const [kept, lost] of [
     ['a', 'd'],
