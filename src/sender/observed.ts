@@ -48,6 +48,8 @@ export class Observed {
   readonly #unproven = new Map<NodeId, Place>();
   readonly #splits = new Map<string, { place: Place; other: Place }>();
   readonly #looking = new Set<NodeId>();
+  /** Of those looks the ones that began before there was reason to doubt: they prove nothing. */
+  readonly #outdated = new Set<NodeId>();
   readonly #suspects = new Map<NodeId, Place>();
   /** Directories whose records were taken back: what is in them is to be compared again. */
   readonly #touched = new Set<NodeId>();
@@ -68,6 +70,7 @@ export class Observed {
     this.#renames.clear();
     this.#displaced.clear();
     this.#looking.clear();
+    this.#outdated.clear();
     this.#touched.clear();
     this.#root = undefined;
   }
@@ -237,7 +240,7 @@ export class Observed {
         if (this.#pauses.size > 0) this.#pauses.delete(`${parent}/${name}`);
         if (known !== undefined) this.#syncTimes.note(parent, name);
         if (known?.entry.kind !== 'file') continue;
-        if (isRename) this.#unproven.set(known.entry.id, { parent, name });
+        if (isRename) this.#doubt(known.entry.id, { parent, name });
         if (confirmation.trusted === true) this.#trustTimes.forget(known.entry.id);
         else this.#trustTimes.postpone(known.entry.id);
       }
@@ -331,8 +334,13 @@ export class Observed {
    */
   doubtRecent(): void {
     for (const { id, place } of this.#confirmed.recent(Number.MAX_SAFE_INTEGER)) {
-      this.#unproven.set(id, place);
+      this.#doubt(id, place);
     }
+  }
+
+  #doubt(id: NodeId, place: Place): void {
+    this.#unproven.set(id, place);
+    if (this.#looking.has(id)) this.#outdated.add(id);
   }
 
   /** Files to be looked at again before the sweep may be called quiet. */
@@ -358,6 +366,7 @@ export class Observed {
   /** The look is over; `isSame`: the content is what was sent, undefined: it could not be read. */
   looked(id: NodeId, isSame: boolean | undefined, place: Place): void {
     this.#looking.delete(id);
+    if (this.#outdated.delete(id)) return;
     this.#unproven.delete(id);
     if (isSame === true) this.trust(id);
     else this.#trustTimes.postpone(id);

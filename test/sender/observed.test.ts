@@ -39,3 +39,33 @@ t.test('two names of one inode that got two nodes are noticed until they are one
   observed.confirm([{ token: joined }]);
   t.strictSame(observed.splits(), []);
 });
+
+t.test('a look that began before there was a doubt does not end it', async t => {
+  for (const isSame of [true, undefined]) {
+    for (const doubt of ['rename', 'flush']) {
+      const store = SnapshotStore.open(t.testdir());
+      t.teardown(() => store.close());
+      const observed = new Observed(new ConfirmedLayer(store));
+      const file = (name: string): Known => ({ ...linked(name, 2, 40n), nlink: 1 });
+      const effect = (name: string, known: Known | undefined) => ({
+        ...{ parent: rootId, name: name as Name, known },
+      });
+      const due = () => observed.dueForTrust(Number.MAX_SAFE_INTEGER, 10).map(({ place }) => place);
+      observed.confirm([{ token: observed.queue([effect('a', file('a'))]) }]);
+      const [before] = due();
+      t.match(before, { name: 'a' });
+      if (doubt === 'flush') observed.doubtRecent();
+      else {
+        const moves = [effect('a', undefined), effect('b', file('b'))];
+        observed.confirm([{ token: observed.queue(moves, true) }]);
+      }
+      t.strictSame(due(), [], 'one look at a time');
+      if (before) observed.looked(2 as NodeId, isSame, before);
+      t.equal(observed.unprovenCount, 1, `${doubt}: what the look saw was before`);
+      const [after] = due();
+      t.match(after, { name: doubt === 'flush' ? 'a' : 'b' });
+      if (after) observed.looked(2 as NodeId, true, after);
+      t.equal(observed.unprovenCount, 0);
+    }
+  }
+});
