@@ -112,10 +112,11 @@ export class Staging {
     const name = this.#newName();
     staging.symlink(entry.target, name);
     const now = statsOf(staging, name);
-    const chown = (uid: number, gid: number): void => staging.chown(name, uid, gid);
+    const { ino } = now;
+    const chown = (uid: number, gid: number): void => staging.chown(name, ino, { uid, gid });
     this.#options.attributes.setOwner(entry, now, chown);
     staging.setTimes(name, entry.mtimeNs);
-    return { name, ino: now.ino };
+    return { name, ino };
   }
 
   async openStage(options: {

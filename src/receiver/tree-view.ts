@@ -250,7 +250,7 @@ export class TreeView {
     const isTimeSet = before.mtimeNs / 1000n === entry.mtimeNs / 1000n;
     if (isModeSet && isTimeSet && attributes.hasOwner(entry, before)) return;
     const isCleared = attributes.setOwner(entry, before, (uid, gid) =>
-      directory.chown(name, uid, gid),
+      directory.chown(name, before.ino, { uid, gid }),
     );
     if (!isModeSet || isCleared) directory.chmod(name, attributes.modeOf(entry));
     if (!isTimeSet) directory.setTimes(name, entry.mtimeNs);
@@ -263,7 +263,8 @@ export class TreeView {
   #setLinkAttributes({ name, directory }: OpenPlace, entry: Entry): void {
     const now = directory.lstat(name);
     if (now?.isSymbolicLink()) {
-      const chown = (uid: number, gid: number): void => directory.chown(name, uid, gid);
+      const { ino } = now;
+      const chown = (uid: number, gid: number): void => directory.chown(name, ino, { uid, gid });
       this.options.attributes.setOwner(entry, now, chown);
     }
     directory.setTimes(name, entry.mtimeNs);

@@ -228,9 +228,25 @@ export class ConfinedDirectory {
     else fs.chmodSync(this.#self(), mode & permissionBits);
   }
 
-  /** -1: as it is. Of a link, the link itself. Clears setuid and setgid bits of a file. */
-  chown(name: Name, uid: number, gid: number): void {
-    fs.lchownSync(this.#at(name), uid, gid);
+  /**
+   * -1: as it is. Of a link, the link itself. Clears setuid and setgid bits of a file. Nothing is done
+   * when the entry is not inode `ino` any more: whoever owns the directory may put a name of
+   * somebody else's file there.
+   */
+  chown(name: Name, ino: bigint, owner: { readonly uid: number; readonly gid: number }): void {
+    const path = this.#at(name);
+    if (this.confinement === 'checked') {
+      fs.lchownSync(path, owner.uid, owner.gid);
+      return;
+    }
+    const pin = fs.openSync(path, O_PATH | O_NOFOLLOW);
+    try {
+      // Of a link that is pinned the kernel changes the link.
+      const isThat = fs.fstatSync(pin, { bigint: true }).ino === ino;
+      if (isThat) fs.chownSync(`/proc/self/fd/${pin}`, owner.uid, owner.gid);
+    } finally {
+      fs.closeSync(pin);
+    }
   }
 
   chownSelf(uid: number, gid: number): void {

@@ -377,3 +377,22 @@ t.test('without /proc: a place stays known while something below it is in use', 
   b.release();
   root.release();
 });
+
+const isRoot = { skip: !isPrivileged && 'files can be given away by root only' };
+
+t.test('only the inode that was looked at is given away', isRoot, async t => {
+  const folder = t.testdir({ file: 'f', other: 'o', below: {} });
+  fs.symlinkSync('other', join(folder, 'link'));
+  const root = ConfinedDirectory.openRoot(folder);
+  t.teardown(() => root.release());
+  const ownerOf = (path: string): number => fs.lstatSync(join(folder, path)).uid;
+  const owner = { uid: 4001, gid: 4002 };
+  for (const text of ['file', 'link', 'below']) {
+    const ino = root.lstat(name(text))?.ino ?? 0n;
+    root.chown(name(text), ino + 1n, owner);
+    t.equal(ownerOf(text), 0, `${text} is another inode`);
+    root.chown(name(text), ino, owner);
+    t.equal(ownerOf(text), owner.uid, text);
+  }
+  t.equal(ownerOf('other'), 0, 'what the link leads to');
+});
