@@ -26,7 +26,7 @@ import type { SecondLooks } from './second-looks.ts';
 import type { Stages } from './stages.ts';
 import type { Troubles } from './troubles.ts';
 
-/** Content bytes read for one commit of small files. */
+/** Content bytes read for one commit of small files, or for second looks: they are in memory. */
 const batchBytesMax = 4 * 1024 * 1024;
 /** Batches read ahead of the one whose Need is awaited. */
 const batchesAheadMax = 3;
@@ -88,7 +88,7 @@ export class CommitLane {
     const ahead: Promise<Batch>[] = [];
     while (!control.isOver) {
       while (ahead.length < batchesAheadMax && this.#changes.length > 0 && !control.isStopping) {
-        const batch = this.#read(this.#takeBatch());
+        const batch = this.#read(takeBatch(this.#changes, commitOperationsMax));
         batch.catch(() => {}); // Reported where it is awaited.
         ahead.push(batch);
       }
@@ -99,20 +99,9 @@ export class CommitLane {
       else if (control.isStopping) {
         if (inFlight.commitCount === 0 && other.isIdle) return;
         await control.woken();
-      } else if (this.#looks.length > 0) await this.#look(this.#looks.splice(0, looksMax));
+      } else if (this.#looks.length > 0) await this.#look(takeBatch(this.#looks, looksMax));
       else await control.woken();
     }
-  }
-
-  #takeBatch(): Change[] {
-    let bytes = 0;
-    let count = 0;
-    for (const change of this.#changes) {
-      if (count >= commitOperationsMax || bytes >= batchBytesMax) break;
-      if (change.kind === 'file') bytes += change.entry.size;
-      count++;
-    }
-    return this.#changes.splice(0, count);
   }
 
   /** Reads a batch's files and asks which of their blocks are needed. */
@@ -198,4 +187,16 @@ export class CommitLane {
     this.#isLooking = false;
     control.wake();
   }
+}
+
+/** The first of what waits. */
+function takeBatch<T extends Change>(waiting: T[], countMax: number): T[] {
+  let bytes = 0;
+  let count = 0;
+  for (const change of waiting) {
+    if (count >= countMax || bytes >= batchBytesMax) break;
+    if (change.kind === 'file') bytes += change.entry.size;
+    count++;
+  }
+  return waiting.splice(0, count);
 }
