@@ -14,6 +14,8 @@ const impossibleMax = 4096;
 
 export interface LocalAttributesOptions {
   readonly specialBits: boolean;
+  /** May this process give files away? Otherwise owners are left alone, and no names looked up. */
+  readonly setsOwners: boolean;
   readonly log: Log;
   /** For tests. */
   readonly accounts?: Accounts;
@@ -67,7 +69,7 @@ export class LocalAttributes {
   }
 
   #idsOf(owner: Owner | undefined): OwnerIds {
-    if (owner === undefined) return nobody;
+    if (owner === undefined || !this.#options.setsOwners) return nobody;
     const { user, group } = owner;
     const uid = user === '' ? owner.uid : (this.#accounts.idOf('user', user) ?? owner.uid);
     const gid = group === '' ? owner.gid : (this.#accounts.idOf('group', group) ?? owner.gid);

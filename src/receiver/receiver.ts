@@ -6,6 +6,7 @@ import { type Log, silentLog } from '../log.ts';
 import type { Connection } from '../net/connection.ts';
 import type { ReplicaStore } from '../store/replica-store.ts';
 import { endStart } from '../store/start-count.ts';
+import { canSetOwners } from '../tree/capabilities.ts';
 import { ConfinedDirectory } from '../tree/confined-directory.ts';
 import { findFlush, isVolatile } from '../tree/durable.ts';
 import { type Hello, type Message, MessageType } from '../wire/messages.ts';
@@ -138,7 +139,7 @@ export class Receiver {
       const unfinished = new UnfinishedStages({ folders, secret: store.secret, nowMs });
       const journal = new Journal({ folder, epoch: store.epoch, log: options.log, nowMs });
       const quota = new Quota(store, options.quota);
-      const attributes = new LocalAttributes(options);
+      const attributes = new LocalAttributes({ ...options, setsOwners: canSetOwners() });
       const parts = { folders, lock, store, flush, unfinished, journal, quota, attributes };
       const receiver = new Receiver(options, parts);
       await receiver.#recover();

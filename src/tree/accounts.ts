@@ -10,17 +10,32 @@ export type AccountKind = 'user' | 'group';
 const databases = { user: 'passwd', group: 'group' } as const;
 /** Each starts a process, and a peer may name any: beyond these, numbers count. */
 const lookUpsMax = 4096;
-/** What an answer may take: a directory service that hangs must not stop everything. */
+/**
+ * What an answer may take, and for how long nothing is asked after one that took longer: a directory
+ * service that hangs must not stop everything.
+ */
 const timeoutMs = 5_000;
+const silentMs = 60_000;
+
+/** The line of a database (passwd(5), group(5)) for a key; throws if there was no answer in time. */
+type LookUp = (database: string, key: string) => string | undefined;
+
+export interface AccountsOptions {
+  /** For tests, as is the monotonic clock. */
+  readonly look?: LookUp;
+  readonly nowMs?: () => number;
+}
 
 export class Accounts {
-  readonly #look: (database: string, key: string) => string | undefined;
+  readonly #look: LookUp;
+  readonly #nowMs: () => number;
   readonly #names = new Map<string, string>();
   readonly #ids = new Map<string, number>();
+  #silentUntilMs = 0;
 
-  /** `look`: the line of a database (passwd(5), group(5)) for a key; for tests. */
-  constructor(look = lookUp) {
+  constructor({ look = lookUp, nowMs = () => performance.now() }: AccountsOptions = {}) {
     this.#look = look;
+    this.#nowMs = nowMs;
   }
 
   /** Latin1; '' if it has none. 0 is root's everywhere, and needs no name (as with rsync). */
@@ -30,7 +45,7 @@ export class Accounts {
     let name = this.#names.get(key);
     if (name === undefined) {
       name = this.#fields(kind, String(id), 2)?.name ?? '';
-      if (!this.#isFull) this.#names.set(key, name);
+      if (!this.#isMute) this.#names.set(key, name);
     }
     return name;
   }
@@ -41,25 +56,36 @@ export class Accounts {
     let id = this.#ids.get(key);
     if (id === undefined) {
       id = this.#fields(kind, name, 0)?.id ?? noId;
-      if (!this.#isFull) this.#ids.set(key, id);
+      if (!this.#isMute) this.#ids.set(key, id);
     }
     return id === noId ? undefined : id;
   }
 
-  get #isFull(): boolean {
-    return this.#names.size + this.#ids.size >= lookUpsMax;
+  /** Nothing is asked, and nothing learned. */
+  get #isMute(): boolean {
+    const isFull = this.#names.size + this.#ids.size >= lookUpsMax;
+    return isFull || this.#nowMs() < this.#silentUntilMs;
   }
 
   /** getent takes numbers for names and names for numbers: `field` must be the key. */
   #fields(kind: AccountKind, key: string, field: 0 | 2): { name: string; id: number } | undefined {
-    if (this.#isFull) return undefined;
-    const fields = this.#look(databases[kind], key)?.split(':');
+    const fields = this.#ask(databases[kind], key)?.split(':');
     const name = fields?.[0];
     const id = Number(fields?.[2]);
     if (!name || fields?.[field] !== key || !Number.isInteger(id) || id < 0 || id >= noId) {
       return undefined;
     }
     return { name, id };
+  }
+
+  #ask(database: string, key: string): string | undefined {
+    if (this.#isMute) return undefined;
+    try {
+      return this.#look(database, key);
+    } catch {
+      this.#silentUntilMs = this.#nowMs() + silentMs;
+      return undefined;
+    }
   }
 }
 
@@ -74,7 +100,9 @@ function lookUp(database: string, key: string): string | undefined {
     });
     return answer.split('\n')[0];
   } catch (error) {
-    if (systemCode(error) !== 'ENOENT') return undefined;
+    const code = systemCode(error);
+    if (code === 'ETIMEDOUT') throw error;
+    if (code !== 'ENOENT') return undefined;
     return lookInFile(`/etc/${database}`, key);
   }
 }

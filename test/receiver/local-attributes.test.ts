@@ -30,7 +30,7 @@ const known = new Map([
   ['group staff', 'staff:x:601:'],
   ['passwd toor', 'toor:x:0:0::/root:/bin/sh'],
 ]);
-const accounts = new Accounts((database, key) => known.get(`${database} ${key}`));
+const accounts = new Accounts({ look: (database, key) => known.get(`${database} ${key}`) });
 
 /** What chown was called with, for a file of nobody. */
 function calls(
@@ -48,7 +48,7 @@ function calls(
 }
 
 t.test('a name counts where it is known, the number of the source otherwise', async t => {
-  const attributes = new LocalAttributes({ specialBits: false, log, accounts });
+  const attributes = new LocalAttributes({ specialBits: false, setsOwners: true, log, accounts });
   const rows: [Owner | undefined, [number, number][]][] = [
     [{ uid: 1001, gid: 1002, user: 'ann', group: 'staff' }, [[501, 601]]],
     [{ uid: 1001, gid: 1002, user: '', group: '' }, [[1001, 1002]]],
@@ -63,9 +63,18 @@ t.test('a name counts where it is known, the number of the source otherwise', as
   }
 });
 
+t.test('where owners cannot be set none is looked up, and none is missed', async t => {
+  const look = (): never => t.fail('asked') as never;
+  const options = { specialBits: false, setsOwners: false, log };
+  const attributes = new LocalAttributes({ ...options, accounts: new Accounts({ look }) });
+  const entry = owned({ uid: 1001, gid: 1002, user: 'ann', group: 'staff' });
+  t.strictSame(calls(attributes, entry).asked, []);
+  t.equal(attributes.hasOwner(entry, fs.statSync('.', { bigint: true })), true);
+});
+
 t.test('setuid and setgid bits are set again after it', async t => {
-  const attributes = new LocalAttributes({ specialBits: true, log, accounts });
-  const plain = new LocalAttributes({ specialBits: false, log, accounts });
+  const attributes = new LocalAttributes({ specialBits: true, setsOwners: true, log, accounts });
+  const plain = new LocalAttributes({ specialBits: false, setsOwners: true, log, accounts });
   const owner = { uid: 1, gid: 2, user: '', group: '' };
   t.equal(calls(attributes, owned(owner, 0o4755)).isCleared, true);
   t.equal(calls(attributes, owned(owner, 0o755)).isCleared, false);
@@ -76,7 +85,7 @@ t.test('setuid and setgid bits are set again after it', async t => {
 t.test('what this machine does not allow is said once, and left', async t => {
   for (const code of ['EPERM', 'EINVAL']) {
     lines.length = 0;
-    const attributes = new LocalAttributes({ specialBits: false, log, accounts });
+    const attributes = new LocalAttributes({ specialBits: false, setsOwners: true, log, accounts });
     const entry = owned({ uid: 1, gid: 2, user: '', group: '' });
     const error = new SystemError(code, 'no');
     t.equal(calls(attributes, entry, error).asked.length, 1);

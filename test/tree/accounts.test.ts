@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { chmodSync, readFileSync } from 'node:fs';
 import t from 'tap';
 import { noId } from '../../src/snapshot/owner.ts';
 import { Accounts } from '../../src/tree/accounts.ts';
@@ -30,10 +30,10 @@ t.test('what is no account here has no name and no number', async t => {
 
 t.test('root needs no name, and who is not kept has none', async t => {
   const asked: string[] = [];
-  const accounts = new Accounts((database, key) => {
+  const look = (database: string, key: string): undefined => {
     asked.push(`${database} ${key}`);
-    return undefined;
-  });
+  };
+  const accounts = new Accounts({ look });
   t.equal(accounts.nameOf('user', 0), '');
   t.equal(accounts.nameOf('group', noId), '');
   t.strictSame(asked, []);
@@ -41,10 +41,11 @@ t.test('root needs no name, and who is not kept has none', async t => {
 
 t.test('each is asked for once, and no more than some', async t => {
   let count = 0;
-  const accounts = new Accounts((_, key) => {
+  const look = (_: string, key: string): string => {
     count++;
     return `u${key}:x:${key}:1::/:/bin/sh`;
-  });
+  };
+  const accounts = new Accounts({ look });
   const ids = Array.from({ length: 5000 }, (_, i) => i + 1);
   const expected = ids.map(id => (id <= 4096 ? `u${id}` : ''));
   for (let round = 0; round < 2; round++) {
@@ -55,4 +56,45 @@ t.test('each is asked for once, and no more than some', async t => {
     );
   }
   t.equal(count, 4096, 'a peer that names many does not start a process for each');
+});
+
+t.test('after one answer that does not come nothing is asked for a minute', async t => {
+  let nowMs = 1000;
+  let asked = 0;
+  let isHung = true;
+  const look = (_: string, key: string): string => {
+    asked++;
+    if (isHung) throw new Error('ETIMEDOUT');
+    return `u${key}:x:${key}:1::/:/bin/sh`;
+  };
+  const accounts = new Accounts({ look, nowMs: () => nowMs });
+  const names = (): string[] => [7, 8, 9].map(id => accounts.nameOf('user', id));
+  t.strictSame(names(), ['', '', '']);
+  isHung = false;
+  nowMs += 59_999;
+  t.strictSame(names(), ['', '', ''], 'numbers count meanwhile');
+  t.equal(asked, 1);
+  nowMs += 1;
+  t.strictSame(names(), ['u7', 'u8', 'u9'], 'and what was not learned is asked for later');
+});
+
+t.test('a getent that hangs is given up; without one the files are read', async t => {
+  const folder = t.testdir({ getent: '#!/bin/sh\nexec sleep 60\n' });
+  chmodSync(`${folder}/getent`, 0o755);
+  const path = process.env.PATH;
+  t.teardown(() => {
+    process.env.PATH = path;
+  });
+  process.env.PATH = `${folder}:${path}`;
+  const hung = new Accounts();
+  t.equal(hung.nameOf('user', 1), '');
+  t.equal(hung.nameOf('user', 2), '', 'asked for nothing more: two of these would be 10 s');
+  process.env.PATH = `${folder}/nothing`;
+  const line =
+    readFileSync('/etc/passwd', 'utf8')
+      .split('\n')
+      .find(one => !one.includes(':0:')) ?? '';
+  const [name = '', , id] = line.split(':');
+  t.equal(new Accounts().nameOf('user', Number(id)), name);
+  t.equal(new Accounts().idOf('user', name), Number(id));
 });
