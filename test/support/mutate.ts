@@ -156,7 +156,7 @@ export const steps: Readonly<Record<string, Step>> = {
     fs.utimesSync(pick(random, folders), 1e9, Math.floor(random() * 2e9) + random()),
   symlink: ({ folders }, random) =>
     fs.symlinkSync(
-      pick(random, ['a1', '../b2', '/nowhere', 'dangling']),
+      pick(random, ['a1', '../b2', '/nowhere/at/all', 'dangling']),
       child(pick(random, folders), newName(random)),
     ),
   resymlink: ({ links }, random) => {
