@@ -8,7 +8,7 @@
 // to its end. rsync runs right after replica, on the same change, with --no-whole-file. Both go
 // through the same relay, which counts bytes; rsync only in a first run that is not timed, because
 // the relay would slow it down. Trees lie on tmpfs; for the large file up to six times its size is
-// needed there.
+// needed there. Memory is touched before each of them (support/touch-memory.ts).
 import fs from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -27,6 +27,7 @@ import { LiveSession, type Measured } from '../support/live-session.ts';
 import { RsyncDaemon } from '../support/rsync-daemon.ts';
 import { median } from '../support/statistics.ts';
 import { formatTable } from '../support/table.ts';
+import { touchMemory } from '../support/touch-memory.ts';
 
 const { values } = parseArgs({
   options: {
@@ -53,6 +54,9 @@ const groups: readonly Group[] = [
   logsGroup(),
   sourcesGroup(1000),
 ];
+
+/** As much as the largest row writes. */
+const touch = (): void => touchMemory(values.place, (Number(values.size) + 64) * 1024 * 1024);
 
 type Rival = Awaited<ReturnType<RsyncDaemon['measure']>> & { readonly bytes: number };
 
@@ -82,6 +86,7 @@ async function measureGroup(group: Group, rows: readonly Row[]): Promise<Result[
     const session = await LiveSession.open({
       ...{ folder: base, source, target, intervalMs, tls: values.tls },
       dropsKept: group.dropsKept === true,
+      beforeClock: touch,
       pushArgs: group.compresses ? ['-z'] : [],
       profileFolder: values.profile,
     });
@@ -120,6 +125,7 @@ async function measureRow(
     const before = relay.bytesUp + relay.bytesDown;
     const isFirst = run === 0;
     const via = isFirst ? { viaPort: relay.port } : {};
+    touch();
     const one = await daemon.measure(source, { flags, ...via });
     const bytes = isFirst ? relay.bytesUp + relay.bytesDown - before : (rsync[0]?.bytes ?? 0);
     // The first run gives rsync its bytes, and warms both up.

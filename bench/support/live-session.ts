@@ -20,6 +20,8 @@ export interface SessionOptions {
   readonly pushArgs?: readonly string[];
   /** Removes kept content after each change. */
   readonly dropsKept: boolean;
+  /** Called when the change is made, right before the clock starts. */
+  readonly beforeClock?: () => void;
   /** Where both processes leave CPU profiles of all their threads when they end. */
   readonly profileFolder: string | undefined;
 }
@@ -100,6 +102,7 @@ export class LiveSession {
     this.#push.child.kill('SIGSTOP');
     change();
     await sleep(intervalMs + 100);
+    this.#options.beforeClock?.();
     const [up, down] = [this.#relay.bytesUp, this.#relay.bytesDown];
     const meters = [this.#push, this.#receive].map(one => new ProcessMeter(one.child.pid ?? 0));
     const begunMs = Date.now();
