@@ -54,6 +54,8 @@ export class BlockSource {
   readonly #store: ReplicaStore;
   readonly #directories: Directories;
   #cache: CachedVersion[] = [];
+  /** Versions that are not as recorded, until the next pause: each look reads its whole list. */
+  readonly #unread = new Set<string>();
   /** Hints that led nowhere, to be dropped from the index; the newest. */
   #badHints: BlockHint[] = [];
 
@@ -101,13 +103,14 @@ export class BlockSource {
   /** Other tasks get their turn. */
   pause(): void {
     this.#directories.clear();
+    this.#unread.clear();
   }
 
   /** Closes what `read` opened. */
   clear(): void {
     for (const { fd } of this.#cache) fs.closeSync(fd);
     this.#cache = [];
-    this.#directories.clear();
+    this.pause();
   }
 
   /** Gives the bad hints away. */
@@ -169,9 +172,13 @@ export class BlockSource {
     const open = this.#cache.filter(one => one.id === id);
     yield* open;
     for (const version of this.#store.versions(id)) {
-      if (open.some(one => one.version === version)) continue;
+      const key = `${id}.${version}`;
+      if (open.some(one => one.version === version) || this.#unread.has(key)) continue;
       const opened = this.openVersion(id, version);
-      if (!opened) continue;
+      if (!opened) {
+        this.#unread.add(key);
+        continue;
+      }
       this.#cache.unshift({ ...opened, id, version });
       const last = this.#cache.length > cachedVersionsMax ? this.#cache.pop() : undefined;
       if (last) fs.closeSync(last.fd);

@@ -115,8 +115,16 @@ function takeStep(
     const blockId = list.idAt(block);
     if (others.some(other => other.indexOf(blockId, block) >= 0)) continue;
     if (step.kind === 'forget') change(blockId, without);
-    // One for each file: where a block repeats in it, or moved, it is looked for in its list.
-    else change(blockId, hints => [{ id, block }, ...without(hints)].slice(0, hintsMax));
+    else change(blockId, hints => withFirst({ id, block }, without(hints)));
   }
   return step.at - from;
+}
+
+/**
+ * One for each file: where a block repeats in it, or moved, it is looked for in its list. Where there
+ * are many, those stay that were there first: what is copied and removed again every day must not
+ * push out the file that it is a copy of.
+ */
+function withFirst(hint: Hint, others: readonly Hint[]): Hint[] {
+  return [hint, ...others.slice(Math.max(0, others.length - (hintsMax - 1)))];
 }

@@ -77,6 +77,21 @@ t.test('a block that 100,000 files share has few entries and one read a transact
   t.equal(index.rows.size, 0);
 });
 
+t.test('copies that come and go do not push out the file they are of', async t => {
+  const index = new Index();
+  const list = listOf(['block']);
+  const ids = (): number[] => index.hints(idOf('block')).map(hint => hint.id);
+  const add = (id: number): void => {
+    index.changes.add(file(id), list, { from: 0, count: 1 });
+    index.write();
+  };
+  for (let id = 2; id < 20; id++) add(id);
+  t.strictSame(ids(), [19, 4, 3, 2], 'the newest, and those that were there first');
+  for (let id = 3; id < 20; id++) index.changes.forget(file(id), list);
+  index.write();
+  t.strictSame(ids(), [2]);
+});
+
 t.test('a block that repeats in a file takes one entry, not the room of other files', async t => {
   const index = new Index();
   index.changes.add(file(2), listOf(['page', 'x']), { from: 0, count: 2 });
