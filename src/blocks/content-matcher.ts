@@ -29,6 +29,11 @@ const nothing: readonly MatchedPiece[] = [];
 /** Blocks cut ahead at first when looking for the basis: what is found behind is cut in vain. */
 const scanBlocksMin = 4;
 const scanBlocksMax = 1024;
+/**
+ * A run of copied blocks ends here once the content is known to be another one, so that the other
+ * side copies while this one reads on. Each costs some 40 bytes of wire.
+ */
+const runSizeMax = 128 * 1024 * 1024;
 
 /**
  * Reused for many files: begin(), then buffer(), read into it and advance() until the end of the
@@ -45,6 +50,7 @@ export class ContentMatcher {
   readonly #kernels: Kernels;
   readonly #secret: Buffer;
   readonly #checkHash: CheckHash;
+  readonly #runSizeMax: number;
 
   /** Bytes read and not yet cut: kernels.data[start, end). */
   #start = 0;
@@ -61,19 +67,29 @@ export class ContentMatcher {
   /** Copied blocks not yet given out, because the run may go on. */
   #runFrom = 0;
   #runCount = 0;
+  #runSize = 0;
+  /** Not the content of the basis: until then it may turn out that there is nothing to do. */
+  #isOther = false;
   readonly #table = new KeyTable();
   #hasTable = false;
 
   /** Takes over `kernels.data`. `secret` keys the block ids. */
-  constructor(options: { kernels: Kernels; secret: Buffer; checkHash: CheckHash }) {
+  constructor(options: {
+    kernels: Kernels;
+    secret: Buffer;
+    checkHash: CheckHash;
+    /** For tests. */
+    runSizeMax?: number;
+  }) {
+    this.#runSizeMax = options.runSizeMax ?? runSizeMax;
     this.#kernels = options.kernels;
     this.#secret = options.secret;
     this.#checkHash = options.checkHash;
     assert(this.#kernels.data.length > blockSizeMax);
   }
 
-  /** Starts a file. Without a basis every block is new. */
-  begin(basis?: Basis): void {
+  /** Starts a file of `size` bytes, if that is known. Without a basis every block is new. */
+  begin(basis?: Basis, size?: number): void {
     assert(basis === undefined || basis.checks.length === basis.list.count * checkSize);
     this.#start = 0;
     this.#end = 0;
@@ -84,6 +100,7 @@ export class ContentMatcher {
     this.#isWalking = basis !== undefined;
     this.#scanBlocks = basis === undefined ? scanBlocksMax : scanBlocksMin;
     this.#runCount = 0;
+    this.#isOther = size !== undefined && size !== basis?.list.byteCount;
     this.#hasTable = false;
   }
 
@@ -162,8 +179,13 @@ export class ContentMatcher {
       }
     }
     if (this.#runCount > 0 && this.#runFrom + this.#runCount !== i) this.#endRun(pieces);
-    if (this.#runCount === 0) this.#runFrom = i;
+    if (this.#runCount === 0) {
+      this.#runFrom = i;
+      this.#runSize = 0;
+    }
     this.#runCount++;
+    this.#runSize += bytes.length;
+    if (this.#isOther && this.#runSize >= this.#runSizeMax) this.#endRun(pieces);
   }
 
   /** Cuts by content until the basis is found again. False: needs more bytes. */
@@ -199,6 +221,7 @@ export class ContentMatcher {
       }
     }
     this.#endRun(pieces);
+    this.#isOther = true;
     this.#list.add(id, bytes.length);
     this.#checks.append(check);
     pieces.push(isZero ? { kind: 'zero', id, size: bytes.length } : { kind: 'new', id, bytes });

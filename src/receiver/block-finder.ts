@@ -160,6 +160,12 @@ export class BlockFinder {
   }
 
   /** Other tasks get their turn. */
+  turn(): Promise<void> {
+    this.pause();
+    return new Promise(setImmediate);
+  }
+
+  /** Call it whenever other tasks had their turn. */
   pause(): void {
     this.#source.pause();
   }

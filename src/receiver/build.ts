@@ -5,7 +5,7 @@ import { blockId, zeroBlockId } from '../blocks/block-id.ts';
 import { BlockList, BlockListBuilder } from '../blocks/block-list.ts';
 import { applyPatch } from '../blocks/block-patch.ts';
 import { ReplicaError, systemCode } from '../errors.ts';
-import { blockSizeMin, smallBlocksMax } from '../limits.ts';
+import { blockSizeMin, smallBlocksMax, stagingSliceBytes } from '../limits.ts';
 import type { NodeId } from '../snapshot/entry.ts';
 import type { Name } from '../snapshot/name.ts';
 import { type FileAttributes, readBytes, StagedFile } from '../tree/staged-file.ts';
@@ -137,7 +137,7 @@ export class Build {
     if (this.#isTorn) return 1;
     if (piece.kind === 'copy') {
       if (this.#resumed) this.#diverge(this.#resumed);
-      this.#copy(piece);
+      await this.#copy(piece);
       return 1;
     }
     const size = piece.kind === 'data' ? piece.bytes.length : piece.size;
@@ -243,28 +243,33 @@ export class Build {
     if (reason === 'base' || !this.#fault) this.#fault = new Rejection(reason, message);
   }
 
-  #copy({ from, count }: { readonly from: number; readonly count: number }): void {
+  async #copy({ from, count }: Run): Promise<void> {
     const base = this.#base;
     if (!base) {
       if (this.#fault) return;
       throw new ReplicaError('ERR_PROTOCOL', 'a copy without a base version');
     }
-    if (from + count > base.list.count) {
+    const { list } = base;
+    if (from + count > list.count) {
       this.#fail('base', 'base version is shorter');
       return;
     }
-    const offset = base.list.offsetAt(from);
-    const size = base.list.offsetAt(from + count) - offset;
-    if (this.#file.size + size > this.#options.sizeMax) throw tooLong();
+    const start = list.offsetAt(from);
+    const end = list.offsetAt(from + count);
+    if (this.#file.size + end - start > this.#options.sizeMax) throw tooLong();
     try {
-      this.#file.copyFrom(base.fd, offset, size);
+      for (let at = start; at < end; at += stagingSliceBytes) {
+        // It may be a gigabyte: others get their turn.
+        if (at > start) await this.#options.finder.turn();
+        this.#file.copyFrom(base.fd, at, Math.min(stagingSliceBytes, end - at));
+      }
     } catch (error) {
       if (systemCode(error) !== 'EUNSTABLE') throw error;
       this.#isTorn = true;
       this.#fail('base', 'base was cut short');
       return;
     }
-    this.#blocks.addRun(base.list, { from, count });
+    this.#blocks.addRun(list, { from, count });
     this.#count += count;
   }
 

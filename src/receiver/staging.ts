@@ -247,8 +247,7 @@ export class Staging {
       this.#sliceBytes += build.size - size;
       if (this.#sliceBytes < stagingSliceBytes) continue;
       this.#sliceBytes = 0;
-      this.#finder.pause();
-      await new Promise(setImmediate);
+      await this.#finder.turn();
     }
   }
 

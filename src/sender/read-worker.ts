@@ -177,7 +177,7 @@ class Pipe {
   }
 
   begin({ basis, expected }: ReadRequest): void {
-    this.#matcher.begin(basis);
+    this.#matcher.begin(basis, expected.size);
     this.#refiner.begin(basis, expected.size);
   }
 

@@ -26,17 +26,22 @@ interface MatchOptions {
   readonly basis?: Basis | undefined;
   /** Size of the next read; as much as fits unless given. */
   readonly readSize?: () => number;
+  /** Announced; not unless given. */
+  readonly size?: number;
+  /** Called with what a read gave out. */
+  readonly onGiven?: (pieces: readonly MatchedPiece[]) => void;
 }
 
 /** Runs one file through; new bytes are copied out, as they are only valid for a while. */
 function match(matcher: ContentMatcher, content: Buffer, options: MatchOptions = {}): Match {
   const pieces: MatchedPiece[] = [];
   const keep = (given: readonly MatchedPiece[]) => {
+    options.onGiven?.(given);
     for (const piece of given) {
       pieces.push(piece.kind === 'new' ? { ...piece, bytes: Buffer.from(piece.bytes) } : piece);
     }
   };
-  matcher.begin(options.basis);
+  matcher.begin(options.basis, options.size);
   for (let at = 0; at < content.length; ) {
     const to = options.readSize ? at + options.readSize() : content.length;
     const byteCount = content.copy(matcher.buffer(), 0, at, Math.min(to, content.length));
@@ -124,6 +129,65 @@ t.test('laws over generations of edits, however the file was read', t => {
     }
   }
   t.pass('1500 seeds');
+  t.end();
+});
+
+t.test('of another content copies come before the end, of the same one only there', t => {
+  const kernels = Kernels.load({ bounds: small, dataSize: 131_072 });
+  const runSizeMax = 2000;
+  const early = new ContentMatcher({ kernels, secret, checkHash, runSizeMax });
+  const plain = matcherWith(small, 131_072);
+  const readSize = (): number => 700;
+  const joined = (pieces: readonly MatchedPiece[]): MatchedPiece[] => {
+    const all: MatchedPiece[] = [];
+    for (const piece of pieces) {
+      const last = all.at(-1);
+      if (piece.kind === 'copy' && last?.kind === 'copy' && last.from + last.count === piece.from)
+        all[all.length - 1] = { ...last, count: last.count + piece.count };
+      else all.push(piece);
+    }
+    return all;
+  };
+  for (let seed = 1; seed <= 300; seed++) {
+    const random = seededRandom(seed);
+    const content = sampleContent(random, 20_000 + randomInteger(random, 20_000));
+    const basis = match(plain, content);
+    const edited = edit(random, content);
+    const size = edited.length;
+    const result = match(early, edited, { basis, readSize, size });
+    const expected = match(plain, edited, { basis, readSize, size });
+    if (
+      !samePieces(joined(result.pieces), expected.pieces) ||
+      !result.list.packed.equals(expected.list.packed)
+    ) {
+      throw new Error(`other pieces, seed ${seed}`);
+    }
+  }
+  const content = noise(5, 30_000);
+  const basis = match(plain, content);
+  const given = (edited: Buffer): number[] => {
+    const counts: number[] = [];
+    const onGiven = (pieces: readonly MatchedPiece[]): void => {
+      counts.push(pieces.filter(({ kind }) => kind === 'copy').length);
+    };
+    match(early, edited, { basis, readSize, size: edited.length, onGiven });
+    return counts;
+  };
+  t.strictSame(
+    given(content)
+      .slice(0, -1)
+      .filter(count => count > 0),
+    [],
+    'touched only',
+  );
+  t.equal(given(content).at(-1), 1);
+  const appended = given(Buffer.concat([content, Buffer.from('more')]));
+  t.ok(appended.findIndex(count => count > 0) <= 4, 'it grew: the first 2,000 bytes are known');
+  t.ok(appended.slice(0, -1).filter(count => count > 0).length >= 10);
+  const changed = Buffer.from(content);
+  changed[10_000] = (changed[10_000] ?? 0) ^ 1;
+  const first = given(changed).findIndex(count => count > 0);
+  t.ok(first >= 13 && first <= 16, 'of the same size: not before the change is found');
   t.end();
 });
 

@@ -203,7 +203,11 @@ function chosenOperation(random: Random, tree: Guess): Operation {
     case 'touch':
       return { kind, path: tree.old(), seconds: randomInteger(random, 2e9) + 0.25 };
     case 'symlink':
-      return { kind, path: tree.new(), target: pick(random, ['a', '../b', '/nowhere/at/all', 'd/e']) };
+      return {
+        kind,
+        path: tree.new(),
+        target: pick(random, ['a', '../b', '/nowhere/at/all', 'd/e']),
+      };
   }
 }
 
