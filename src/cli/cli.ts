@@ -15,6 +15,7 @@ import { plainLine } from './plain-line.ts';
 import { type Programs, realPrograms } from './programs.ts';
 import { PushCommand } from './push-command.ts';
 import { ReceiveCommand } from './receive-command.ts';
+import { RemoveCommand } from './remove-command.ts';
 import { type CommandSet, ReplicaCommand } from './replica-command.ts';
 import { ServicePushCommand, ServiceReceiveCommand, ServiceUpCommand } from './service-command.ts';
 import { ListCommand, StatusCommand } from './status-command.ts';
@@ -46,6 +47,7 @@ const commandClasses: readonly (CommandClass<CliContext> & {
   ApproveCommand,
   RejectCommand,
   AddCommand,
+  RemoveCommand,
   UpCommand,
   VerifyCommand,
   LogCommand,

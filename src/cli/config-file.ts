@@ -168,10 +168,47 @@ export function appendFolder(
       `'${there.place}' replicates ${source} to ${target} already; edit it there`,
     );
   }
-  const file = readConfigObject(options.configFile) ?? {};
+  rewriteFolders(options.configFile, before => [...before, { source, target, ...values }]);
+}
+
+/**
+ * Removes the folder of that source and target; of one source with one target that need not be
+ * given. Returns what it was. Throws ERR_USAGE when there is none, or several.
+ */
+export function removeFolder(
+  { source, target }: { readonly source: string; readonly target: string | undefined },
+  options: ConfigOptions & { readonly cwd: string },
+): TreePair {
+  const { configFile, cwd } = options;
+  const { folders } = readConfig(options);
+  const name = ({ source, target }: TreePair): string => `${source} to ${target}`;
+  const isMeant = (folder: TreePair): boolean => {
+    const meant = { source, target: target ?? folder.target };
+    return pairKey(folder, '/') === pairKey(meant, cwd);
+  };
+  const found = folders.filter(isMeant);
+  const [first] = found;
+  if (first === undefined) {
+    const what = name({ source: resolve(cwd, source), target: target ?? 'anywhere' });
+    const others = folders.length === 0 ? 'no folders' : folders.map(name).join(', ');
+    throw usage(configFile, `it does not have ${what}; it has ${others}`);
+  }
+  if (found.length > 1) {
+    throw usage(configFile, `it has ${found.map(name).join(' and ')}: say which target`);
+  }
+  const index = folders.indexOf(first);
+  rewriteFolders(configFile, before => before.filter((_, i) => i !== index));
+  return first;
+}
+
+function rewriteFolders(
+  configFile: string,
+  change: (folders: readonly unknown[]) => readonly unknown[],
+): void {
+  const file = readConfigObject(configFile) ?? {};
   const before = Array.isArray(file[foldersKey]) ? file[foldersKey] : [];
-  const after = { ...file, [foldersKey]: [...before, { source, target, ...values }] };
-  writePrivateFile(linkedFile(options.configFile), `${JSON.stringify(after, null, 2)}\n`, {
+  const after = { ...file, [foldersKey]: change(before) };
+  writePrivateFile(linkedFile(configFile), `${JSON.stringify(after, null, 2)}\n`, {
     what: 'the config file',
   });
 }

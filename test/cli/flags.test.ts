@@ -59,6 +59,7 @@ const needed: ReadonlyMap<string, readonly string[]> = new Map([
   ['push', ['a', './b']],
   ['verify', ['a', './b']],
   ['add', ['a', './b']],
+  ['remove', ['a']],
   ['receive', ['a']],
   ['log', ['a']],
   ['explain', ['a']],

@@ -212,6 +212,45 @@ t.test(
   },
 );
 
+t.test('remove forgets one folder, and nothing else', async t => {
+  const home = new Home(t, {
+    interval: '6s',
+    folders: [
+      { source: '~/a', target: 'HOST.example', exclude: ['*.o'] },
+      { source: '~/b', target: '~/dst' },
+      { source: '~/a', target: '~/dst' },
+      { source: '/is/gone', target: '~/other' },
+    ],
+  });
+  const before = home.config().folders;
+  const rows: [string[], RegExp][] = [
+    [['nope'], /it does not have .*\/nope to anywhere; it has .*\/a to HOST\.example, .*\/b to/],
+    [['a', './x'], /it does not have .*\/a to \.\/x; it has/],
+    [['a'], /it has .*\/a to HOST\.example and .*\/a to .*\/dst: say which target$/],
+    [['a', 'user@host'], /there are no user names here/],
+  ];
+  for (const [argv, message] of rows) {
+    const { code, stderr } = await home.run(['remove', ...argv]);
+    t.equal(code, 1);
+    t.match(stderr.trimEnd(), message);
+    t.equal(stderr.split('\n').length, 2, 'one line');
+  }
+  t.strictSame(home.config().folders, before);
+  const removed = await home.run(['remove', './a/', 'host.example:7375']);
+  t.strictSame(removed, {
+    code: 0,
+    stderr: '',
+    stdout: `removed ${home.at('a')} to HOST.example; what was copied stays\n`,
+  });
+  t.strictSame(home.config(), { interval: '6s', folders: before.slice(1) });
+  t.equal((await home.run(['remove', '/is/gone'])).code, 0);
+  t.equal((await home.run(['remove', 'b'])).code, 0);
+  t.equal((await home.run(['remove', 'a'])).code, 0, 'it has one target by now');
+  t.strictSame(home.config(), { interval: '6s', folders: [] });
+  const none = await home.run(['remove', 'a']);
+  t.match(none.stderr, /it does not have .* to anywhere; it has no folders\n$/);
+});
+
 t.test('a config file that is a link stays one', async t => {
   const home = new Home(t);
   mkdirSync(home.at('dotfiles'));
