@@ -176,26 +176,47 @@ class ErrorLines {
 
   #add(line: string): void {
     if (line === '') return;
-    const { level, message } = readLogLine(line);
+    const { level, message, ...rest } = readLogLine(line);
+    const fields = { ...rest.fields, peer: this.#peer };
+    const text = `${this.#peer}: ${message}`;
     if (level === 'info' || level === 'debug') {
-      this.#log.debug({ peer: this.#peer }, `${this.#peer}: ${message}`);
+      this.#log.debug(fields, text);
       return;
     }
     this.kept.push(message);
     if (this.kept.length > linesKept) this.kept.shift();
-    if (this.isConnected) this.#log.warn({ peer: this.#peer }, `${this.#peer}: ${message}`);
+    if (this.isConnected) this.#log.warn(fields, text);
   }
 }
 
+interface LogLine {
+  readonly level: string;
+  readonly message: string;
+  /** What it is about: a path, a reason. */
+  readonly fields: Readonly<Record<string, string | number | boolean>>;
+}
+
 /** A line of the receiver's JSON log, or of anything else. */
-function readLogLine(line: string): { level: string; message: string } {
+function readLogLine(line: string): LogLine {
   if (line.startsWith('{')) {
     try {
-      const { level, msg } = JSON.parse(line) as { level?: unknown; msg?: unknown }; // Checked below.
-      if (typeof level === 'string' && typeof msg === 'string') return { level, message: msg };
+      const { level, msg, time: _, pid: __, ...rest }: Record<string, unknown> = JSON.parse(line);
+      if (typeof level === 'string' && typeof msg === 'string') {
+        return { level, message: msg, fields: plainFields(rest) };
+      }
     } catch {
       // Not ours.
     }
   }
-  return { level: 'error', message: line };
+  return { level: 'error', message: line, fields: {} };
+}
+
+function plainFields(rest: Record<string, unknown>): LogLine['fields'] {
+  const fields: Record<string, string | number | boolean> = {};
+  for (const [name, value] of Object.entries(rest)) {
+    if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean') {
+      fields[name] = value;
+    }
+  }
+  return fields;
 }

@@ -6,9 +6,11 @@ import t, { type Test } from 'tap';
 import { LivePair } from '../support/live-pair.ts';
 import { waitUntil } from '../support/programs.ts';
 
+type Transport = 'tcp' | 'ssh';
+
 /** A pair in sync with files of known content. */
-async function open(t: Test, args: readonly string[] = []): Promise<LivePair> {
-  const pair = new LivePair({ folder: t.testdir(), receiveArgs: args });
+async function open(t: Test, transport: Transport = 'tcp'): Promise<LivePair> {
+  const pair = new LivePair({ folder: t.testdir(), transport });
   fs.mkdirSync(join(pair.source, 'dir/sub'), { recursive: true });
   for (const name of ['a', 'b', 'c', 'dir/d', 'dir/e', 'dir/sub/f']) {
     fs.writeFileSync(join(pair.source, name), `${name} of the source`);
@@ -56,38 +58,45 @@ async function rightAgain(t: Test, pair: LivePair, keeps: readonly string[]): Pr
   await pair.equal(30_000); // The source wins.
   const kept = keptContents(pair);
   for (const content of keeps) t.ok(kept.includes(content), `kept: ${content}`);
-  const lines = () => pair.receive?.lines.filter(line => /"msg":"drift"/.test(line)) ?? [];
+  // What a receiver says that ssh started is passed on by the push.
+  const all = () => pair.receive?.lines ?? pair.push?.lines ?? [];
+  const lines = () => all().filter(line => /"path":".*"msg":"(ssh:.*: )?drift"/.test(line));
   // What is said comes through a pipe, after what is done.
   await waitUntil(() => lines().length >= keeps.length, 'a line for each');
   t.pass(`${lines().length} lines of drift`);
 }
 
-t.test('the source wins over changes behind the back of a running receiver', async t => {
-  const pair = await open(t);
-  meddle(pair);
-  touchSource(pair);
-  await rightAgain(t, pair, [...meddled, 'new of someone']);
-});
+for (const transport of ['tcp', 'ssh'] as const) {
+  t.test(
+    `the source wins over changes behind the back of a running receiver, ${transport}`,
+    async t => {
+      const pair = await open(t, transport);
+      meddle(pair);
+      touchSource(pair);
+      await rightAgain(t, pair, [...meddled, 'new of someone']);
+    },
+  );
 
-t.test('the source wins over changes made while nothing ran', async t => {
-  const pair = await open(t);
-  await pair.push?.stop();
-  await pair.receive?.stop();
-  meddle(pair);
-  touchSource(pair);
-  await pair.start();
-  await rightAgain(t, pair, [...meddled, 'new of someone']);
-});
+  t.test(`the source wins over changes made while nothing ran, ${transport}`, async t => {
+    const pair = await open(t, transport);
+    await pair.push?.stop();
+    await pair.receive?.stop();
+    meddle(pair);
+    touchSource(pair);
+    await pair.start();
+    await rightAgain(t, pair, [...meddled, 'new of someone']);
+  });
 
-t.test('a delete does not take what someone changed', async t => {
-  const pair = await open(t);
-  fs.writeFileSync(join(pair.target, 'a'), 'a of someone');
-  fs.writeFileSync(join(pair.target, 'dir/new'), 'new of someone');
-  fs.rmSync(join(pair.source, 'a'));
-  fs.rmSync(join(pair.source, 'dir'), { recursive: true });
-  await rightAgain(t, pair, ['a of someone', 'new of someone'].slice(0, 1));
-  t.ok(keptContents(pair).includes('new of someone'), 'kept with its directory');
-});
+  t.test(`a delete does not take what someone changed, ${transport}`, async t => {
+    const pair = await open(t, transport);
+    fs.writeFileSync(join(pair.target, 'a'), 'a of someone');
+    fs.writeFileSync(join(pair.target, 'dir/new'), 'new of someone');
+    fs.rmSync(join(pair.source, 'a'));
+    fs.rmSync(join(pair.source, 'dir'), { recursive: true });
+    await rightAgain(t, pair, ['a of someone', 'new of someone'].slice(0, 1));
+    t.ok(keptContents(pair).includes('new of someone'), 'kept with its directory');
+  });
+}
 
 t.test('what nobody changes at the source is put right too', async t => {
   const pair = await open(t);

@@ -14,55 +14,61 @@ function mutateMany(root: string, random: () => number, count: number): void {
   for (let i = 0; i < count; ) if (mutate(root, random) !== undefined) i++;
 }
 
-t.test('edits made while push, receive or both were stopped arrive after the restart', async t => {
-  const seed = Number(process.env.SEED ?? 7);
-  t.comment(`seed ${seed}`);
-  const random = seededRandom(seed);
-  const pair = new LivePair({ folder: makeDiskFolder(t) });
-  t.teardown(() => pair.kill());
-  fillTree(pair.source, random, 40);
-  await pair.start();
-  await pair.equal();
-
-  t.equal((await pair.push?.stop())?.code, 0, 'push ends in good order');
-  mutateMany(pair.source, random, 60);
-  pair.startPush();
-  t.ok((await pair.equal()) >= 0, 'edits made while push was stopped');
-
-  t.equal((await pair.receive?.stop())?.code, 0, 'receive ends in good order');
-  await pair.push?.line(/trying again in/);
-  mutateMany(pair.source, random, 60);
-  await pair.startReceive();
-  t.ok((await pair.equal(30_000)) >= 0, 'edits made while receive was stopped');
-
-  await pair.stop();
-  mutateMany(pair.source, random, 60);
-  await pair.start();
-  t.ok((await pair.equal()) >= 0, 'edits made while both were stopped');
-  t.strictSame(
-    (await pair.stop()).map(exit => exit?.code),
-    [0, 0],
-  );
-});
-
-t.test('a stopped push has finished the commit under way', async t => {
-  const pair = new LivePair({ folder: makeDiskFolder(t) });
-  t.teardown(() => pair.kill());
-  createTree(pair.source, { a: 'one', b: hardLink('a') });
-  await pair.start();
-  await pair.equal();
-  for (let round = 0; round < 5; round++) {
-    fs.writeFileSync(join(pair.source, 'a'), `round ${round}`);
+for (const transport of ['tcp', 'ssh'] as const) {
+  t.test(`edits made while push, receive or both were stopped arrive, ${transport}`, async t => {
+    const seed = Number(process.env.SEED ?? 7);
+    t.comment(`seed ${seed}`);
+    const random = seededRandom(seed);
+    const pair = new LivePair({ folder: makeDiskFolder(t), transport });
+    t.teardown(() => pair.kill());
+    fillTree(pair.source, random, 40);
+    await pair.start();
     await pair.equal();
-    t.equal((await pair.push?.stop())?.code, 0);
-    const push = pair.startPush();
-    await push.line(/connected to/);
-    t.notOk(
-      push.lines.some(line => /comparing with/.test(line)),
-      'nothing is in doubt afterwards',
+
+    t.equal((await pair.push?.stop())?.code, 0, 'push ends in good order');
+    mutateMany(pair.source, random, 60);
+    pair.startPush();
+    t.ok((await pair.equal()) >= 0, 'edits made while push was stopped');
+
+    // Over ssh the receiver ends with the push.
+    if (transport === 'tcp') {
+      t.equal((await pair.receive?.stop())?.code, 0, 'receive ends in good order');
+      await pair.push?.line(/trying again in/);
+      mutateMany(pair.source, random, 60);
+      await pair.startReceive();
+      t.ok((await pair.equal(30_000)) >= 0, 'edits made while receive was stopped');
+    }
+
+    const stopped = await pair.stop();
+    t.strictSame(
+      stopped.map(exit => exit?.code ?? 0),
+      [0, 0],
     );
-  }
-});
+    mutateMany(pair.source, random, 60);
+    await pair.start();
+    t.ok((await pair.equal()) >= 0, 'edits made while both were stopped');
+    t.equal((await pair.stop())[0]?.code, 0);
+  });
+
+  t.test(`a stopped push has finished the commit under way, ${transport}`, async t => {
+    const pair = new LivePair({ folder: makeDiskFolder(t), transport });
+    t.teardown(() => pair.kill());
+    createTree(pair.source, { a: 'one', b: hardLink('a') });
+    await pair.start();
+    await pair.equal();
+    for (let round = 0; round < 5; round++) {
+      fs.writeFileSync(join(pair.source, 'a'), `round ${round}`);
+      await pair.equal();
+      t.equal((await pair.push?.stop())?.code, 0);
+      const push = pair.startPush();
+      await push.line(/connected to/);
+      t.notOk(
+        push.lines.some(line => /comparing with/.test(line)),
+        'nothing is in doubt afterwards',
+      );
+    }
+  });
+}
 
 /** Times and inodes of everything below `root`, to the nanosecond. */
 function traces(root: string): Map<string, string> {
@@ -121,16 +127,18 @@ for (const { name, args } of links) {
   });
 }
 
-t.test('an idle push sends no operation', async t => {
-  const pair = new LivePair({ folder: makeDiskFolder(t) });
-  t.teardown(() => pair.kill());
-  fillTree(pair.source, seededRandom(5), 60);
-  await pair.start();
-  await pair.push?.line(/in sync/);
-  const before = traces(pair.target);
-  const from = pair.push?.lines.length ?? 0;
-  // Past the second look, which reads everything once more.
-  await new Promise(resolve => setTimeout(resolve, 3500));
-  t.strictSame(pair.push?.lines.slice(from), [], 'nothing said');
-  t.strictSame([...traces(pair.target)], [...before]);
-});
+for (const transport of ['tcp', 'ssh'] as const) {
+  t.test(`an idle push sends no operation, ${transport}`, async t => {
+    const pair = new LivePair({ folder: makeDiskFolder(t), transport });
+    t.teardown(() => pair.kill());
+    fillTree(pair.source, seededRandom(5), 60);
+    await pair.start();
+    await pair.push?.line(/in sync/);
+    const before = traces(pair.target);
+    const from = pair.push?.lines.length ?? 0;
+    // Past the second look, which reads everything once more.
+    await new Promise(resolve => setTimeout(resolve, 3500));
+    t.strictSame(pair.push?.lines.slice(from), [], 'nothing said');
+    t.strictSame([...traces(pair.target)], [...before]);
+  });
+}
