@@ -10,7 +10,7 @@ import type { NodeId } from '../snapshot/entry.ts';
 import type { Name } from '../snapshot/name.ts';
 import type { ReplicaStore } from '../store/replica-store.ts';
 import type { ConfinedDirectory } from '../tree/confined-directory.ts';
-import { readBytes } from '../tree/staged-file.ts';
+import { ReadBuffer } from '../tree/read-buffer.ts';
 import {
   type BlockHint,
   BlockSource,
@@ -66,6 +66,8 @@ export class BlockFinder {
   readonly #store: ReplicaStore;
   readonly #unfinished: UnfinishedStages;
   readonly #source: BlockSource;
+  /** Nobody else's: other tasks read between finding a block and writing it. */
+  readonly #buffer = new ReadBuffer();
   /** By block id; promised: the sender was told to send it. */
   readonly #blocks = new QuickLru<string, StagedBlock | 'promised'>({ maxSize });
   /** By file id: the newest staged version. */
@@ -77,7 +79,7 @@ export class BlockFinder {
   constructor(options: BlockFinderOptions) {
     this.#store = options.store;
     this.#unfinished = options.unfinished;
-    this.#source = new BlockSource(options);
+    this.#source = new BlockSource({ ...options, buffer: this.#buffer });
   }
 
   /** Is the block here, or on its way? If not, it counts as on its way from now on. */
@@ -100,7 +102,7 @@ export class BlockFinder {
     const bytes = this.#readStaged(id, size, own);
     const found = bytes ? { bytes, count: 1 } : this.#source.read(wanted);
     if (found) return found;
-    const kept = this.#unfinished.read(id, size);
+    const kept = this.#unfinished.read(id, size, this.#buffer);
     if (kept) return { bytes: kept, count: 1 };
     if (staged !== undefined && staged !== 'promised' && (await this.#isSettled(staged.place))) {
       // Renamed into place meanwhile; the index has it now.
@@ -201,7 +203,7 @@ export class BlockFinder {
     try {
       const fd = isOwn ? own.fd : openPlace(block.place);
       try {
-        const bytes = readBytes(fd, block.offset, size);
+        const bytes = this.#buffer.read(fd, block.offset, size);
         return blockId(this.#store.secret, bytes).equals(id) ? bytes : undefined;
       } finally {
         if (!isOwn) fs.closeSync(fd);

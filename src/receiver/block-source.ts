@@ -9,7 +9,7 @@ import { badHintsMax, blockRunSizeMax } from '../limits.ts';
 import type { NodeId } from '../snapshot/entry.ts';
 import { type FileRecord, sameLocalStamp, stampOf } from '../store/receiver-records.ts';
 import type { ReplicaStore } from '../store/replica-store.ts';
-import { readBytes } from '../tree/staged-file.ts';
+import { ReadBuffer } from '../tree/read-buffer.ts';
 import type { Piece } from '../wire/messages.ts';
 import { Directories } from './directories.ts';
 import type { Folders } from './folders.ts';
@@ -31,7 +31,7 @@ export interface WantedBlock {
   readonly size: number;
 }
 
-/** The bytes of the first `count` blocks wanted, valid until the next call. */
+/** The bytes of the first `count` blocks wanted, valid until the next call of the same object. */
 export interface FoundBlocks {
   readonly bytes: Buffer;
   readonly count: number;
@@ -53,14 +53,20 @@ const cachedVersionsMax = 4;
 export class BlockSource {
   readonly #store: ReplicaStore;
   readonly #directories: Directories;
+  readonly #buffer: ReadBuffer;
   #cache: CachedVersion[] = [];
   /** Versions that are not as recorded, until the next pause: each look reads its whole list. */
   readonly #unread = new Set<string>();
   /** Hints that led nowhere, to be dropped from the index; the newest. */
   #badHints: BlockHint[] = [];
 
-  constructor(options: { readonly store: ReplicaStore; readonly folders: Folders }) {
+  constructor(options: {
+    readonly store: ReplicaStore;
+    readonly folders: Folders;
+    readonly buffer?: ReadBuffer;
+  }) {
     this.#store = options.store;
+    this.#buffer = options.buffer ?? new ReadBuffer();
     this.#directories = new Directories({
       folders: options.folders,
       lookUp: id => options.store.directory(id),
@@ -154,7 +160,7 @@ export class BlockSource {
       size += one.size;
       count++;
     }
-    const bytes = readIfThere(fd, list.offsetAt(from), size);
+    const bytes = this.#readIfThere(fd, list.offsetAt(from), size);
     if (!bytes) return undefined;
     let end = 0;
     for (const [i, one] of wanted.slice(0, count).entries()) {
@@ -165,6 +171,15 @@ export class BlockSource {
       end += one.size;
     }
     return { bytes, count };
+  }
+
+  #readIfThere(fd: number, offset: number, size: number): Buffer | undefined {
+    try {
+      return this.#buffer.read(fd, offset, size);
+    } catch (error) {
+      if (systemCode(error) === undefined) throw error;
+      return undefined;
+    }
   }
 
   /** The versions of a file that can be read, those that are open first. */
@@ -200,15 +215,6 @@ export class BlockSource {
         if (systemCode(error) === undefined) throw error;
       }
     }
-    return undefined;
-  }
-}
-
-function readIfThere(fd: number, offset: number, size: number): Buffer | undefined {
-  try {
-    return readBytes(fd, offset, size);
-  } catch (error) {
-    if (systemCode(error) === undefined) throw error;
     return undefined;
   }
 }

@@ -3,12 +3,12 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { blockId, zeroBlockId } from '../blocks/block-id.ts';
 import { BlockList, BlockListBuilder } from '../blocks/block-list.ts';
-import { applyPatch } from '../blocks/block-patch.ts';
 import { ReplicaError, systemCode } from '../errors.ts';
 import { blockSizeMin, smallBlocksMax, stagingSliceBytes } from '../limits.ts';
 import type { NodeId } from '../snapshot/entry.ts';
 import type { Name } from '../snapshot/name.ts';
-import { type FileAttributes, readBytes, StagedFile } from '../tree/staged-file.ts';
+import { ReadBuffer } from '../tree/read-buffer.ts';
+import { type FileAttributes, StagedFile } from '../tree/staged-file.ts';
 import type { Piece } from '../wire/messages.ts';
 import type { BlockFinder, StagedPlace } from './block-finder.ts';
 import {
@@ -18,6 +18,7 @@ import {
   type WantedBlock,
 } from './block-source.ts';
 import type { Cloning } from './cloning.ts';
+import { patchedBlock } from './patched-block.ts';
 import { Rejection } from './rejection.ts';
 import { addToRuns, type Run } from './steps.ts';
 import type { Unfinished, UnfinishedStages } from './unfinished.ts';
@@ -38,6 +39,9 @@ export interface BuildOptions {
   /** Begin as a clone of the base, if that can be. */
   readonly cloning: Cloning | undefined;
 }
+
+/** For what is used at once. */
+const readBuffer = new ReadBuffer();
 
 /** An unfinished stage that this one goes on with: blocks that are next in it stay where they are. */
 interface Resumed {
@@ -285,20 +289,9 @@ export class Build {
   }
 
   #patched(patch: Buffer, size: number): Buffer | undefined {
-    const base = this.#base;
-    if (!base) {
-      if (this.#fault) return undefined;
-      throw new ReplicaError('ERR_PROTOCOL', 'a patch without a base version');
-    }
-    try {
-      return applyPatch(patch, size, (from, into) => {
-        readBytes(base.fd, from, into.length).copy(into);
-      });
-    } catch (error) {
-      // The base version is shorter than it was.
-      if (systemCode(error) === undefined) throw error;
-      return undefined;
-    }
+    if (this.#base) return patchedBlock(this.#base.fd, patch, size);
+    if (this.#fault) return undefined;
+    throw new ReplicaError('ERR_PROTOCOL', 'a patch without a base version');
   }
 
   #find(wanted: readonly [WantedBlock, ...WantedBlock[]]): Promise<FoundBlocks | undefined> {
@@ -379,7 +372,7 @@ export class Build {
   /** Are the bytes that come next in the file that block? */
   #holds(id: Buffer, size: number): boolean {
     try {
-      const bytes = readBytes(this.#file.fd, this.#file.size, size);
+      const bytes = readBuffer.read(this.#file.fd, this.#file.size, size);
       return blockId(this.#options.secret, bytes).equals(id);
     } catch (error) {
       if (systemCode(error) === undefined) throw error;

@@ -6,7 +6,10 @@ import { systemCode } from '../errors.ts';
 import type { Name } from '../snapshot/name.ts';
 import { type FileRecord, sameLocalStamp, stampOf } from '../store/receiver-records.ts';
 import type { ConfinedDirectory } from '../tree/confined-directory.ts';
-import { readBytes } from '../tree/staged-file.ts';
+import { ReadBuffer } from '../tree/read-buffer.ts';
+
+/** For what is used at once. */
+const readBuffer = new ReadBuffer();
 
 /** Blocks read at a time: 1 MiB at most. */
 export const blocksPerPiece = 16;
@@ -21,7 +24,7 @@ export function comparePiece(
   if (BigInt(list.byteCount) !== stamp.size) return 'other';
   const end = Math.min(from + blocksPerPiece, list.count);
   for (let block = from; block < end; block++) {
-    const bytes = readBytes(fd, list.offsetAt(block), list.sizeAt(block));
+    const bytes = readBuffer.read(fd, list.offsetAt(block), list.sizeAt(block));
     if (!blockId(secret, bytes).equals(list.idAt(block))) return 'other';
   }
   return end < list.count ? 'more' : 'same';

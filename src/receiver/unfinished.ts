@@ -8,7 +8,7 @@ import type { BlockList } from '../blocks/block-list.ts';
 import { systemCode } from '../errors.ts';
 import { unfinishedAgeMs, unfinishedBytesMax, unfinishedCountMax } from '../limits.ts';
 import type { Name } from '../snapshot/name.ts';
-import { readBytes } from '../tree/staged-file.ts';
+import type { ReadBuffer } from '../tree/read-buffer.ts';
 import type { StagedPlace } from './block-finder.ts';
 import type { Folders } from './folders.ts';
 import { listName, readUnfinishedList, stageOfList, UnfinishedList } from './unfinished-list.ts';
@@ -144,8 +144,8 @@ export class UnfinishedStages {
     return false;
   }
 
-  /** The bytes of a block, valid until the next call; what was opened stays so until `clear`. */
-  read(id: Buffer, size: number): Buffer | undefined {
+  /** The bytes of a block, in `buffer`; what was opened stays so until `clear`. */
+  read(id: Buffer, size: number, buffer: ReadBuffer): Buffer | undefined {
     const { staging, unfinished } = this.#options.folders;
     for (const folder of [unfinished, staging]) {
       const stages = folder === unfinished ? this.#idle : this.#resumed;
@@ -157,7 +157,7 @@ export class UnfinishedStages {
             this.clear();
             this.#open = { name, fd: folder.openRead(name) };
           }
-          const bytes = readBytes(this.#open.fd, list.offsetAt(block), size);
+          const bytes = buffer.read(this.#open.fd, list.offsetAt(block), size);
           if (blockId(this.#options.secret, bytes).equals(id)) return bytes;
         } catch (error) {
           if (systemCode(error) === undefined) throw error;

@@ -4,17 +4,15 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import type { Name } from '../snapshot/name.ts';
 import type { ConfinedDirectory } from './confined-directory.ts';
-import { SystemError } from './system-error.ts';
+import { ReadBuffer, readBufferSize } from './read-buffer.ts';
 import { fileTime } from './times.ts';
 
-/** Big enough that the system call is noise, small enough for every thread to have one. */
-const copyBufferSize = 1024 * 1024;
 /** A run of zeros is left out as a hole in units of this size, at multiples of it. */
 const holeUnit = 4096;
 const permissionBits = 0o7777;
 
 /** Every use is synchronous and ends before the next one starts, so that one is enough. */
-let copyBuffer: Buffer | undefined;
+const copyBuffer = new ReadBuffer();
 
 export interface FileAttributes {
   readonly mode: number;
@@ -119,7 +117,7 @@ export class StagedFile {
       return;
     }
     for (let done = 0; done < size; ) {
-      const part = readBytes(fd, offset + done, Math.min(copyBufferSize, size - done));
+      const part = copyBuffer.read(fd, offset + done, Math.min(readBufferSize, size - done));
       this.writeSparse(part);
       done += part.length;
     }
@@ -183,22 +181,6 @@ export class StagedFile {
     this.#closed = true;
     fs.closeSync(this.#fd);
   }
-}
-
-/**
- * Exactly `size` bytes (at most 1 MiB) of `fd` from `offset` on, in a buffer that is valid until
- * the next call or copy in this thread. Throws EUNSTABLE if the file ends before.
- */
-export function readBytes(fd: number, offset: number, size: number): Buffer {
-  assert(size <= copyBufferSize);
-  copyBuffer ??= Buffer.allocUnsafeSlow(copyBufferSize);
-  let count = 0;
-  while (count < size) {
-    const read = fs.readSync(fd, copyBuffer, count, size - count, offset + count);
-    if (read === 0) throw new SystemError('EUNSTABLE', 'the file became shorter while it was read');
-    count += read;
-  }
-  return copyBuffer.subarray(0, size);
 }
 
 function isZero(bytes: Buffer, start: number, end: number): boolean {

@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import t from 'tap';
 import { toName } from '../../src/snapshot/name.ts';
 import { ConfinedDirectory } from '../../src/tree/confined-directory.ts';
-import { readBytes, StagedFile } from '../../src/tree/staged-file.ts';
+import { ReadBuffer } from '../../src/tree/read-buffer.ts';
+import { StagedFile } from '../../src/tree/staged-file.ts';
 import { cutToMicroseconds } from '../../src/tree/times.ts';
 import { onEachFileSystem } from '../support/folders.ts';
 import { mountReflinks } from '../support/mounts.ts';
@@ -85,7 +86,7 @@ onEachFileSystem(t, 'a hole takes no space, copied or made', async (t, folder) =
   const copy = copied.finish(when);
   t.equal(copy.size, stat.size);
   t.ok(copy.blocks * 512n < 100_000n, `copied: ${copy.blocks} blocks`);
-  t.same(readBytes(copied.fd, 40 * 1024 * 1024 + 5, 4), Buffer.from('end\0'));
+  t.same(new ReadBuffer().read(copied.fd, 40 * 1024 * 1024 + 5, 4), Buffer.from('end\0'));
   for (const file of [made, copied]) file.close();
 });
 
@@ -123,8 +124,8 @@ onEachFileSystem(t, 'a file that became shorter is not passed off as zeros', asy
   fs.writeFileSync(join(folder, 'basis'), Buffer.alloc(10_000, 1));
   const basisFd = root.openRead(toName('basis'));
   t.teardown(() => fs.closeSync(basisFd));
-  t.equal(readBytes(basisFd, 9_000, 1_000).length, 1_000);
-  t.throws(() => readBytes(basisFd, 9_001, 1_000), { code: 'EUNSTABLE' });
+  t.equal(new ReadBuffer().read(basisFd, 9_000, 1_000).length, 1_000);
+  t.throws(() => new ReadBuffer().read(basisFd, 9_001, 1_000), { code: 'EUNSTABLE' });
   const file = StagedFile.create(root, name);
   t.teardown(() => file.close());
   t.throws(() => file.copyFrom(basisFd, 5_000, 5_001), { code: 'EUNSTABLE' });
