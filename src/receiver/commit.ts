@@ -27,7 +27,7 @@ import { type BlockHint, BlockSource } from './block-source.ts';
 import type { Exclusive } from './exclusive.ts';
 import { sessionError } from './failure.ts';
 import type { Totals } from './figures.ts';
-import type { Flush } from './flush.ts';
+import { type Flush, flushesAtOnce } from './flush.ts';
 import type { Folders } from './folders.ts';
 import type { Journal } from './journal.ts';
 import type { LocalAttributes } from './local-attributes.ts';
@@ -243,17 +243,38 @@ export class Committer {
 
 /** Sets the attributes of the directories touched and makes all changes to the tree durable. */
 export async function flushTree(tree: TreeView, flush: Flush): Promise<void> {
-  const { directories, files } = tree.settle();
-  const fds: number[] = [];
+  const way = flush.wayOf(tree.changeCount);
+  const directories: ConfinedDirectory[] = [];
   try {
-    for (const place of files) {
-      const fd = tree.openFile(place);
-      if (fd !== undefined) fds.push(fd);
+    for (const directory of tree.settle()) {
+      if (way !== 'each') continue;
+      directories.push(directory.retain());
+      if (directories.length < flushesAtOnce) continue;
+      await flush.each(directories, []);
+      for (const one of directories.splice(0)) one.release();
     }
-    await flush.tree(directories, fds);
+    await flush.each(directories, []);
   } finally {
-    for (const fd of fds) fs.closeSync(fd);
-    for (const directory of directories) directory.release();
+    for (const one of directories) one.release();
+  }
+  if (way === 'all') await flush.all();
+  if (way === 'each') await flushFiles(tree, flush);
+}
+
+async function flushFiles(tree: TreeView, flush: Flush): Promise<void> {
+  const { changedFiles } = tree;
+  for (let i = 0; i < changedFiles.length; i += flushesAtOnce) {
+    const fds: number[] = [];
+    try {
+      for (const place of changedFiles.slice(i, i + flushesAtOnce)) {
+        const fd = tree.openFile(place);
+        if (fd !== undefined) fds.push(fd);
+      }
+      await flush.each([], fds);
+    } finally {
+      for (const fd of fds) fs.closeSync(fd);
+    }
+    tree.refresh();
   }
 }
 

@@ -9,6 +9,9 @@ import type { StagedFile } from '../tree/staged-file.ts';
 
 const fsync = promisify(fs.fsync);
 
+/** As many as there are threads for it. */
+export const flushesAtOnce = 4;
+
 export interface FlushOptions {
   readonly root: ConfinedDirectory;
   /** False: nothing is flushed (--fsync off, or a file system in memory). */
@@ -46,23 +49,28 @@ export class Flush {
     }
   }
 
+  /** How `count` changed inodes of the tree become durable. */
+  wayOf(count: number): 'none' | 'each' | 'all' {
+    const { isDurable, flushFileSystem } = this.#options;
+    if (!isDurable) return 'none';
+    return count > singleFlushesMax && flushFileSystem ? 'all' : 'each';
+  }
+
+  /** Everything that was written to the file system. */
+  async all(): Promise<void> {
+    await this.#options.flushFileSystem?.(this.#options.root);
+  }
+
   /** Directories whose names changed, and descriptors of other changed inodes. */
-  async tree(directories: readonly ConfinedDirectory[], fds: readonly number[]): Promise<void> {
-    const { isDurable, root, flushFileSystem } = this.#options;
-    if (!isDurable) return;
-    if (directories.length + fds.length > singleFlushesMax && flushFileSystem) {
-      return flushFileSystem(root);
-    }
+  async each(directories: readonly ConfinedDirectory[], fds: readonly number[]): Promise<void> {
     await each(fds, fd => fsync(fd));
     await each(directories, syncDirectory);
   }
 }
 
-/** A few at a time: as many as there are threads for it. */
 async function each<T>(items: readonly T[], act: (item: T) => Promise<void>): Promise<void> {
-  const parallel = 4;
-  for (let i = 0; i < items.length; i += parallel) {
-    await Promise.all(items.slice(i, i + parallel).map(act));
+  for (let i = 0; i < items.length; i += flushesAtOnce) {
+    await Promise.all(items.slice(i, i + flushesAtOnce).map(act));
   }
 }
 

@@ -270,22 +270,39 @@ export class TreeView {
     directory.setTimes(name, entry.mtimeNs);
   }
 
+  /** Inodes of the tree that have to be flushed, kept content and limbo among them. */
+  get changeCount(): number {
+    return this.#touched.size + this.#changedFiles.length + 2;
+  }
+
+  /** Files whose attributes changed. */
+  get changedFiles(): readonly Place[] {
+    return this.#changedFiles;
+  }
+
   /**
-   * Sets modes and times of the directories touched, deepest first, and returns what has to be
-   * flushed; the caller releases the directories.
+   * Sets modes and times of the directories touched, deepest first, and gives each out to be flushed.
+   * They are valid until the next one is asked for: a commit may touch more than can be open.
    */
-  settle(): { directories: ConfinedDirectory[]; files: readonly Place[] } {
+  *settle(): Generator<ConfinedDirectory> {
     const { kept, limbo } = this.options.folders;
     this.options.onStep?.('attributes');
-    const opened: { id: NodeId; directory: ConfinedDirectory; depth: number }[] = [];
+    const found: { id: NodeId; depth: number }[] = [];
     for (const id of this.#touched.keys()) {
       const resolution = this.resolve(id);
-      if (resolution.kind === 'open') opened.push({ id, ...resolution });
+      if (resolution.kind === 'open') found.push({ id, depth: resolution.depth });
+      this.#directories.trim(openDirectoriesMax);
     }
-    opened.sort((a, b) => b.depth - a.depth);
-    for (const { id, directory } of opened) this.#setDirectoryAttributes(id, directory);
-    const directories = [kept, limbo, ...opened.map(one => one.directory)];
-    return { directories: directories.map(one => one.retain()), files: this.#changedFiles };
+    found.sort((a, b) => b.depth - a.depth);
+    yield kept;
+    yield limbo;
+    for (const { id } of found) {
+      const resolution = this.resolve(id);
+      if (resolution.kind !== 'open') continue;
+      this.#setDirectoryAttributes(id, resolution.directory);
+      yield resolution.directory;
+      this.#directories.trim(openDirectoriesMax);
+    }
   }
 
   /** Opens a file for flushing; undefined if it is not there, or not readable. */
