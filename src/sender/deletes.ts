@@ -47,6 +47,8 @@ export class Deletes {
   #pass = 0;
   #round = 0;
   #held: SweepSummary['held'];
+  /** What is held: a look under way finds it anew, together with what nobody was told of. */
+  #heldOnes: readonly Gone[] = [];
   /** Something was found gone, or found again, since the last verdict. */
   #isMoved = false;
   /** Names whose delete is not judged any more, and the nodes they had, until it is handed out. */
@@ -81,18 +83,24 @@ export class Deletes {
     if (count === 0) return 0;
     this.#isMoved = true;
     if (verdict === 'approve') {
-      this.#approve([...this.#gone.values()].flat());
+      this.#approve(this.#heldOnes);
       return count;
     }
-    for (const { folder, known } of [...this.#gone.values()].flat()) {
+    for (const { folder, known } of this.#heldOnes) {
       this.#rejected.set(placeKey(folder.id, known.name), known.entry.id);
     }
     for (const oldest of this.#rejected.keys()) {
       if (this.#rejected.size <= rejectedMax) break;
       this.#rejected.delete(oldest);
     }
-    this.#gone.clear();
+    for (const [folder, gone] of this.#gone) {
+      this.#gone.set(
+        folder,
+        gone.filter(one => !this.isRejected(folder, one.known)),
+      );
+    }
     this.#held = undefined;
+    this.#heldOnes = [];
     return count;
   }
 
@@ -116,6 +124,7 @@ export class Deletes {
     this.#gone.clear();
     this.#countsBelow.clear();
     this.#held = undefined;
+    this.#heldOnes = [];
   }
 
   /** A sweep of the whole tree finds everything anew. */
@@ -154,6 +163,7 @@ export class Deletes {
   release(rootEmptied: boolean, looked: Looked): void {
     if (this.#gone.size === 0) {
       this.#held = undefined;
+      this.#heldOnes = [];
       this.#approved.clear();
       if (looked === 'whole') this.#state.accepted = false;
       return;
@@ -179,6 +189,7 @@ export class Deletes {
     });
     const isHeld = verdict.kind === 'hold';
     this.#held = isHeld ? { count: deleteCount, reason: verdict.reason } : undefined;
+    this.#heldOnes = isHeld ? judged : [];
     const isStill = gone.length === 0 || this.#root.isStill();
     const rest = gone.filter(one => {
       const isAllowed = isStill && (!isHeld || this.#isApproved(one));

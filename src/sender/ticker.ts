@@ -74,6 +74,7 @@ export class Ticker {
         if (dryRun) return noOutcome;
         await this.#orStopped(transfer.idle());
         if (transfer.isDoubtful) return undefined;
+        this.#assertSettled();
         const isMoving = summary.changes > 0 && summary.root.kind === 'ok';
         // Files that have to settle are waited for, though not for ever.
         const isWaiting = summary.settling > 0 && nowMs() < settledByMs;
@@ -121,6 +122,10 @@ export class Ticker {
     // What is under way now says nothing about what is at the source now.
     await this.#orStopped(transfer.idle());
     await scanner.call('doubtRecent', undefined);
+    transfer.takeNeedOfLook();
+    // A rename or link goes by inode and times; content that they do not tell is found by the looks
+    // of one more sweep. Others may be renamed all the time: that is not waited for.
+    let mayLookAgain = true;
     const isWaitedFor = (): boolean => flushes.some(flush => !flush.isOver);
     for (let pauseMs = flushPauseMs.min; isWaitedFor() && !signal.aborted; pauseMs *= 2) {
       const { retryCount: retriesBefore, unreadableCount: unreadableBefore } = transfer;
@@ -129,12 +134,15 @@ export class Ticker {
       await this.#orStopped(transfer.idle());
       await this.#orStopped(transfer.looked());
       if (signal.aborted || transfer.isDoubtful) return;
+      this.#assertSettled();
+      const looksAgain = transfer.takeNeedOfLook() && mayLookAgain;
+      if (looksAgain) mayLookAgain = false;
       if (summary.root.kind === 'gone') {
         const message = `source ${this.#options.source}: ${summary.root.reason}`;
         for (const flush of flushes) flush.fail(new ReplicaError('ERR_PATH', message));
         return;
       }
-      if (summary.deferred === 0 && transfer.retryCount === retriesBefore) {
+      if (summary.deferred === 0 && transfer.retryCount === retriesBefore && !looksAgain) {
         const problems = summary.problems + transfer.unreadableCount - unreadableBefore;
         const held = summary.held?.count ?? 0;
         // What the sweep found is durable: no other one has to come by to see it.
@@ -144,6 +152,11 @@ export class Ticker {
       }
       await delay(Math.min(pauseMs, flushPauseMs.max), signal);
     }
+  }
+
+  /** Nothing was settled by a session that broke: what it had is for the next one to send. */
+  #assertSettled(): void {
+    if (!this.#options.signal.aborted) this.#transfer.assertOpen();
   }
 
   /** Until that is so, or the signal says stop. */
