@@ -183,6 +183,8 @@ export class CommitLane {
     const { control, looks, reader } = this.#options;
     this.#isLooking = true;
     const { contents } = await reader.readAll(changes);
+    // The next session has its own looks: this one must not answer for them.
+    control.assertOpen();
     await looks.report(changes.map((change, i) => ({ change, content: contents[i] })));
     this.#isLooking = false;
     control.wake();

@@ -170,8 +170,8 @@ export class ConfirmedLayer {
     return this.#store.placeOfDirectory(id);
   }
 
-  recent(limit: number): { id: NodeId; place: Place }[] {
-    return this.#store.recent(limit);
+  recent(limit: number, after?: NodeId): { id: NodeId; place: Place }[] {
+    return this.#store.recent(limit, after);
   }
 
   /** Entries below a directory. */

@@ -42,12 +42,16 @@ export class DirectoryScan {
     this.#parts = parts;
   }
 
-  /** undefined: the directory is not, or no longer, where it was thought to be. */
+  /**
+   * undefined: the directory is not, or no longer, where it was thought to be; or its rules cannot be
+   * read, which is reported.
+   */
   compare(folder: KnownFolder, listing: SourceListing): Scanned | undefined {
     const { findings } = this.#state;
     for (const problem of listing.unreadable.values()) findings.report(problem);
     const { visibility, deletes, rereads } = this.#parts;
     const rules = visibility.rulesIn(folder, listing);
+    if (rules === undefined) return undefined;
     const visible = visibility.visible(folder, listing, rules);
     const bytes = visible === undefined ? listing.bytes : this.#pack(visible.seen);
     const isSame = this.#isUnchanged(folder.id, bytes);

@@ -2,7 +2,7 @@
 // told to the scanner either way.
 import { performance } from 'node:perf_hooks';
 import { ReplicaError } from '../errors.ts';
-import { queuedChangesMax } from '../limits.ts';
+import { largeFileSize, queuedChangesMax } from '../limits.ts';
 import type { Connection } from '../net/connection.ts';
 import type { NodeId } from '../snapshot/entry.ts';
 import { MessageType, type Operation, type Rejected } from '../wire/messages.ts';
@@ -217,7 +217,10 @@ export class InFlight {
           confirmations.push(item.confirmation);
           this.#hasAll(item.change);
         } else reversals.push({ token: item.change.token, reason });
-        if (item.change.kind === 'file') this.#largeNodes.delete(item.change.entry.id);
+        // A small version may become durable while a large one is on its way beside it.
+        const { change } = item;
+        const isLarge = change.kind === 'file' && change.entry.size >= largeFileSize;
+        if (isLarge) this.#largeNodes.delete(change.entry.id);
       }
       this.#options.events.put({
         kind: 'commit',

@@ -79,9 +79,11 @@ export class LargeLane {
     while (opened.status === 'read') {
       control.assertOpen();
       const { content, isLast } = await reader.part();
+      control.assertOpen();
       if (isLast) return looks.report([{ change, content }]);
       if (control.isStopping) return reader.abandon();
     }
+    control.assertOpen();
     await looks.report([{ change, content: undefined }]);
   }
 

@@ -176,7 +176,9 @@ export class NodeChanges {
     // that comes under this one must not count versions of the node for itself.
     const nlink = Math.max(seen.nlink, 2);
     const arrives = { ...place, known: { name: seen.name, entry, nlink } };
-    const token = this.#state.observed.queue([...others, arrives]);
+    // A link moves the ctime: what else was done to the file meanwhile, its times need not tell.
+    const isUnread = known.entry.stamp.ctimeNs !== seen.ctimeNs;
+    const token = this.#state.observed.queue([...others, arrives], isUnread);
     const path = below(folder.path, seen.name);
     this.#state.findings.hand({ kind: 'hardlink', token, path, ...place, entry, isNew });
   }

@@ -26,6 +26,8 @@ interface Pause {
   readonly delayMs: number;
 }
 
+/** Files not yet trusted that are looked through at a time. */
+const recentRowsMax = 1024;
 /** A file that keeps changing is read again after growing pauses. */
 const unstablePauseMs = { min: 100, max: 10_000 };
 /** What cannot be read, or not be held by the receiver, is tried again less and less often. */
@@ -37,17 +39,17 @@ export class Observed {
   readonly #inodes = new Map<bigint, InodePlace & { token: number }>();
   readonly #directories = new Map<NodeId, Place & { token: number }>();
   readonly #effects = new Map<number, readonly Effect[]>();
-  readonly #renames = new Set<number>();
+  readonly #unread = new Set<number>();
   readonly #displaced = new Map<NodeId, Known>();
   readonly #pauses = new Map<string, Pause>();
   readonly #trustTimes = new TrustTimes();
   /**
-   * Renamed files: the rename went ahead on the word of inode and times, which a same-size edit with
-   * restored times would pass too. They are read before anything is called in sync.
+   * Files that got another name: that went ahead on the word of inode and times, which a same-size
+   * edit with restored times would pass too. They are read before anything is called in sync.
    */
   readonly #unproven = new Map<NodeId, Place>();
   readonly #splits = new Map<string, { place: Place; other: Place }>();
-  readonly #looking = new Set<NodeId>();
+  readonly #looking = new Map<NodeId, { readonly isProof: boolean }>();
   /** Of those looks the ones that began before there was reason to doubt: they prove nothing. */
   readonly #outdated = new Set<NodeId>();
   readonly #suspects = new Map<NodeId, Place>();
@@ -56,6 +58,8 @@ export class Observed {
   readonly #syncTimes = new SyncTimes();
   #root: { token: number; entry: Entry } | undefined;
   #lastToken = 0;
+  /** Where the files whose content is due were looked for last. */
+  #recentAfter: NodeId | undefined;
 
   constructor(confirmed: ConfirmedLayer) {
     this.#confirmed = confirmed;
@@ -67,7 +71,7 @@ export class Observed {
     this.#inodes.clear();
     this.#directories.clear();
     this.#effects.clear();
-    this.#renames.clear();
+    this.#unread.clear();
     this.#displaced.clear();
     this.#looking.clear();
     this.#outdated.clear();
@@ -160,11 +164,14 @@ export class Observed {
 
   // -- handing out ------------------------------------------------------------------------------
 
-  /** Puts names on top of the confirmed layer; returns the token that confirms or reverts them. */
-  queue(effects: readonly Effect[], isRename = false): number {
+  /**
+   * Puts names on top of the confirmed layer; returns the token that confirms or reverts them.
+   * `isUnread`: renamed or linked, nobody looked at the content.
+   */
+  queue(effects: readonly Effect[], isUnread = false): number {
     const token = ++this.#lastToken;
     this.#effects.set(token, effects);
-    if (isRename) this.#renames.add(token);
+    if (isUnread) this.#unread.add(token);
     for (const { parent, name, known } of effects) {
       const before = this.find(parent, name);
       if (before !== undefined && known !== undefined && before.entry.id !== known.entry.id) {
@@ -234,13 +241,13 @@ export class Observed {
     }
     this.#confirmed.apply(batch, rootEntry);
     for (const { effects, confirmation } of batch) {
-      const isRename = this.#renames.has(confirmation.token);
+      const isUnread = this.#unread.has(confirmation.token);
       this.#settle(confirmation.token);
       for (const { parent, name, known } of effects) {
         if (this.#pauses.size > 0) this.#pauses.delete(`${parent}/${name}`);
         if (known !== undefined) this.#syncTimes.note(parent, name);
         if (known?.entry.kind !== 'file') continue;
-        if (isRename) this.#doubt(known.entry.id, { parent, name });
+        if (isUnread) this.doubt(known.entry.id, { parent, name });
         if (confirmation.trusted === true) this.#trustTimes.forget(known.entry.id);
         else this.#trustTimes.postpone(known.entry.id);
       }
@@ -262,7 +269,7 @@ export class Observed {
   #settle(token: number): void {
     const effects = this.#effects.get(token) ?? [];
     this.#effects.delete(token);
-    this.#renames.delete(token);
+    this.#unread.delete(token);
     if (this.#root?.token === token) this.#root = undefined;
     for (const { parent, name, known } of effects) {
       const names = this.#names.get(parent);
@@ -334,11 +341,12 @@ export class Observed {
    */
   doubtRecent(): void {
     for (const { id, place } of this.#confirmed.recent(Number.MAX_SAFE_INTEGER)) {
-      this.#doubt(id, place);
+      this.doubt(id, place);
     }
   }
 
-  #doubt(id: NodeId, place: Place): void {
+  /** It is to be read before anything is called in sync, whatever its times say. */
+  doubt(id: NodeId, place: Place): void {
     this.#unproven.set(id, place);
     if (this.#looking.has(id)) this.#outdated.add(id);
   }
@@ -354,21 +362,29 @@ export class Observed {
     for (const [id, place] of this.#unproven) {
       if (due.length < limit && !this.#looking.has(id)) due.push({ id, place });
     }
-    for (const { id, place } of this.#confirmed.recent(limit)) {
+    // In turn: those with low numbers may be written to all the time, and never be due.
+    const recent = this.#confirmed.recent(recentRowsMax, this.#recentAfter);
+    this.#recentAfter = recent.length < recentRowsMax ? undefined : recent.at(-1)?.id;
+    for (const { id, place } of recent) {
       if (due.length >= limit) break;
       if (this.#looking.has(id) || !this.#trustTimes.isDue(id, nowMs)) continue;
+      this.#recentAfter = id;
       if (!this.#unproven.has(id)) due.push({ id, place });
     }
-    for (const { id } of due) this.#looking.add(id);
+    for (const { id } of due) {
+      this.#looking.set(id, { isProof: this.#trustTimes.isProof(id, nowMs) });
+    }
     return due;
   }
 
   /** The look is over; `isSame`: the content is what was sent, undefined: it could not be read. */
   looked(id: NodeId, isSame: boolean | undefined, place: Place): void {
+    const isProof = this.#looking.get(id)?.isProof === true;
     this.#looking.delete(id);
     if (this.#outdated.delete(id)) return;
     this.#unproven.delete(id);
-    if (isSame === true) this.trust(id);
+    // A look before its time proves the content of now, not that times tell of edits.
+    if (isSame === true && isProof) this.trust(id);
     else this.#trustTimes.postpone(id);
     if (isSame === false) this.#suspects.set(id, place);
   }

@@ -339,7 +339,8 @@ export class Poller {
     let isChanged = false;
     const scanned = listing && this.#parts.scan.compare(folder, listing);
     if (listing === undefined || scanned === undefined) {
-      if (listing !== undefined) this.#state.findings.defer();
+      const isReported = counts.problems > problemsBefore;
+      if (listing !== undefined && !isReported) this.#state.findings.defer();
       if (folder.parent !== undefined) this.#hot.addUrgent(folder.parent);
     } else {
       counts.directories++;

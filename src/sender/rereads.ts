@@ -54,10 +54,14 @@ export class Rereads {
       if (one.kind !== 'file') continue;
       const known = this.#state.observed.find(folder.id, one.name);
       if (known === undefined || this.#checked.has(known.entry.id)) continue;
-      if (this.#state.observed.isPending(folder.id, one.name) || !this.#state.findings.hasRoom())
+      const isPending = this.#state.observed.isPending(folder.id, one.name);
+      if (isPending || this.#state.observed.unprovenCount >= queuedChangesMax) {
+        // Its turn comes with the next sweep, which there has to be.
+        this.#state.findings.defer();
         continue;
+      }
       this.#checked.add(known.entry.id);
-      this.#look(below(folder.path, one.name), { parent: folder.id, name: one.name }, known);
+      this.#state.observed.doubt(known.entry.id, { parent: folder.id, name: one.name });
     }
   }
 

@@ -10,10 +10,13 @@ export class TrustTimes {
   #young = new Map<NodeId, number>();
   #old = new Map<NodeId, number>();
   #turnedMs: number;
+  /** Another process may have read it just before this one began. */
+  readonly #firstProofMs: number;
 
   constructor(nowMs: () => number = clockMs) {
     this.#nowMs = nowMs;
     this.#turnedMs = nowMs();
+    this.#firstProofMs = this.#turnedMs + trustAfterMs;
   }
 
   /** The file was read now. */
@@ -27,8 +30,14 @@ export class TrustTimes {
     this.#young.set(id, nowMs + trustAfterMs);
   }
 
+  /** Is it time for another look? */
   isDue(id: NodeId, nowMs: number): boolean {
     return (this.#young.get(id) ?? this.#old.get(id) ?? 0) <= nowMs;
+  }
+
+  /** Does a look that begins now come late enough after the first one for times to be trusted? */
+  isProof(id: NodeId, nowMs: number): boolean {
+    return (this.#young.get(id) ?? this.#old.get(id) ?? this.#firstProofMs) <= nowMs;
   }
 
   forget(id: NodeId): void {

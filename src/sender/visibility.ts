@@ -29,8 +29,11 @@ export class Visibility {
     this.#rules.clear();
   }
 
-  /** The rules in force inside a directory; the same object while they are the same. */
-  rulesIn(folder: Folder, listing: SourceListing): IgnoreRules {
+  /**
+   * The rules in force inside a directory; the same object while they are the same. undefined where
+   * they cannot be read and are not known: what they leave out may be a secret.
+   */
+  rulesIn(folder: Folder, listing: SourceListing): IgnoreRules | undefined {
     if (!listing.hasRules) {
       this.#rules.delete(folder.id);
       return folder.rules;
@@ -44,8 +47,10 @@ export class Visibility {
       return rules;
     } catch (error) {
       const code = systemCode(error) ?? 'EIO';
+      if (code === 'ENOENT') return folder.rules;
       this.#state.findings.problem(below(folder.path, ignoreFileName), code, 'cannot be read');
-      return folder.rules;
+      const known = this.#rules.get(folder.id);
+      return known?.above === folder.rules ? known.rules : undefined;
     }
   }
 

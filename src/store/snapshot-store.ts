@@ -276,9 +276,10 @@ export class SnapshotStore {
   }
 
   /** Nodes whose content is not yet trusted, at most `limit`. */
-  recent(limit: number): { id: NodeId; place: Place }[] {
+  recent(limit: number, after?: NodeId): { id: NodeId; place: Place }[] {
     const found: { id: NodeId; place: Place }[] = [];
-    for (const { key, value } of this.#recent.getRange({ limit })) {
+    const start = after === undefined ? {} : { start: idKey(after + 1) };
+    for (const { key, value } of this.#recent.getRange({ limit, ...start })) {
       found.push({ id: key.readUIntBE(0, 6) as NodeId, place: decodePlace(value) });
     }
     return found;

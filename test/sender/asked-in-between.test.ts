@@ -6,9 +6,12 @@ import { memoryPair } from '../../src/net/memory-pair.ts';
 import type { Change } from '../../src/sender/change.ts';
 import type { Scanner } from '../../src/sender/scanner.ts';
 import { Sender, type SenderOptions } from '../../src/sender/sender.ts';
+import { SnapshotStore } from '../../src/store/snapshot-store.ts';
+import { DirectSource } from '../../src/tree/source.ts';
+import { SystemError } from '../../src/tree/system-error.ts';
 import { MessageType } from '../../src/wire/messages.ts';
 import { makeDiskFolder } from '../support/folders.ts';
-import { senderOptions } from '../support/push-once.ts';
+import { pushOnce, senderOptions } from '../support/push-once.ts';
 import { openReceiver } from '../support/receivers.ts';
 import { openScanner, sweep } from '../support/scanning.ts';
 import { until } from '../support/until.ts';
@@ -168,4 +171,104 @@ t.test('an approval in the middle of a sweep is for what was held', async t => {
     [],
     'nobody was asked about these',
   );
+});
+
+for (const how of ['linked', 'renamed, and another in its place'] as const) {
+  t.test(`content under its old times is read when it is ${how}, also by --once`, async t => {
+    const folder = t.testdir({ source: { f: 'first' }, target: {} });
+    const [source, target] = [join(folder, 'source'), join(folder, 'target')];
+    fs.utimesSync(join(source, 'f'), past, past);
+    const receiver = await openReceiver(t, { root: target });
+    await pushOnce({ folder, source, receiver });
+    // The process of before may have read it just now: only then are its times believed.
+    const stateFolder = join(folder, 'sender-state');
+    const store = SnapshotStore.open(stateFolder);
+    store.transaction(() => {
+      for (const { id } of store.recent(10)) store.dropRecent(id);
+    });
+    await store.close();
+    fs.writeFileSync(join(source, 'f'), 'SECON');
+    fs.utimesSync(join(source, 'f'), past, past);
+    if (how === 'linked') fs.linkSync(join(source, 'f'), join(source, 'a'));
+    else {
+      fs.renameSync(join(source, 'f'), join(source, 'a'));
+      fs.writeFileSync(join(source, 'f'), 'another');
+    }
+    const { outcome } = await pushOnce({ folder, source, receiver });
+    t.equal(outcome.inSync, true);
+    t.equal(read(target, 'a'), 'SECON');
+    t.equal(read(target, 'f'), how === 'linked' ? 'SECON' : 'another');
+  });
+}
+
+t.test('a sweep with --checksum is not over until the files were read', async t => {
+  const { root, scanner, store } = openScanner(t, 'checksum', { checksum: true });
+  fs.mkdirSync(root);
+  const names = ['a', 'b', 'c'];
+  for (const name of names) fs.writeFileSync(join(root, name), name);
+  confirm(scanner, sweep(scanner).changes);
+  store.transaction(() => {
+    for (const { id } of store.recent(10)) store.dropRecent(id);
+  });
+  t.equal(sweep(scanner).summary.deferred, 3, '--once looks again');
+  const { changes, summary } = sweep(scanner);
+  t.same(
+    changes.map(change => (change.kind === 'file' ? [change.path, change.purpose] : [])),
+    names.map(name => [name, 'trust']),
+  );
+  t.equal(summary.deferred, 3, 'they are not read yet');
+  for (const change of changes) {
+    if (change.kind !== 'file') continue;
+    const { entry, parent, name } = change;
+    scanner.observed.looked(entry.id, name !== 'b', { parent, name });
+  }
+  const last = sweep(scanner);
+  t.same(
+    last.changes.map(change => change.kind !== 'remove' && change.path),
+    ['b'],
+    'what is another content under the same times is sent',
+  );
+  confirm(scanner, last.changes);
+  t.match(sweep(scanner).summary, { deferred: 0, changes: 0 });
+});
+
+t.test('while a rule file cannot be read its rules stay, or nothing is sent', async t => {
+  let isBroken = false;
+  class BreakingSource extends DirectSource {
+    override readText(path: string): string {
+      if (isBroken) throw new SystemError('EIO', 'a disk that fails');
+      return super.readText(path);
+    }
+  }
+  for (const isKnown of [true, false]) {
+    isBroken = !isKnown;
+    const { root, scanner } = openScanner(
+      t,
+      `rules-${isKnown}`,
+      {},
+      root => new BreakingSource(root),
+    );
+    fs.mkdirSync(root);
+    for (const name of ['secret', 'other']) fs.writeFileSync(join(root, name), name);
+    fs.writeFileSync(join(root, '.replicaignore'), 'secret\n');
+    const found: string[] = [];
+    const look = (): number => {
+      const { changes, summary } = sweep(scanner);
+      confirm(scanner, changes);
+      found.push(...changes.filter(({ kind }) => kind === 'file').map(({ path }) => path));
+      t.equal(summary.deferred, 0, 'nobody waits for it');
+      return summary.problems;
+    };
+    look();
+    isBroken = true;
+    t.ok(look() > 0, 'it is reported');
+    isBroken = false;
+    look();
+    t.strictSame(
+      found.filter(path => path === 'secret'),
+      [],
+      `${isKnown}`,
+    );
+    t.ok(found.includes('other'), 'caught up with');
+  }
 });

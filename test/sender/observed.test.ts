@@ -69,3 +69,47 @@ t.test('a look that began before there was a doubt does not end it', async t => 
     }
   }
 });
+
+t.test('a look before its time ends a doubt, and does not make times trusted', async t => {
+  const store = SnapshotStore.open(t.testdir());
+  t.teardown(() => store.close());
+  const observed = new Observed(new ConfirmedLayer(store));
+  const known = { ...linked('a', 2, 40n), nlink: 1 };
+  const token = observed.queue([{ parent: rootId, name: known.name, known }]);
+  observed.confirm([{ token }]);
+  const look = (nowMs: number): void => {
+    const [due] = observed.dueForTrust(nowMs, 10);
+    t.match(due, { id: 2 });
+    if (due) observed.looked(due.id, true, due.place);
+  };
+  observed.doubtRecent();
+  look(performance.now());
+  t.equal(observed.unprovenCount, 0);
+  t.equal(store.recent(10).length, 1, 'an edit within the same second is still to be found');
+  look(Number.MAX_SAFE_INTEGER);
+  t.equal(store.recent(10).length, 0);
+});
+
+t.test('files that are written to all the time leave others their second look', async t => {
+  const store = SnapshotStore.open(t.testdir());
+  t.teardown(() => store.close());
+  const observed = new Observed(new ConfirmedLayer(store));
+  const save = (id: number): number => {
+    const known = { ...linked(`f${id}`, id, BigInt(id)), nlink: 1 };
+    return observed.queue([{ parent: rootId, name: known.name, known }]);
+  };
+  const count = 1500;
+  const tokens = Array.from({ length: count - 2 }, (_, i) => save(i + 2));
+  observed.confirm(tokens.map(token => ({ token })));
+  const nowMs = performance.now();
+  const late = count as NodeId;
+  store.transaction(() => store.setRecent(late, { parent: rootId, name: 'late' as Name }));
+  const looked = new Set<NodeId>();
+  for (let sweep = 0; sweep < 10; sweep++) {
+    for (const { id, place } of observed.dueForTrust(nowMs, 64)) {
+      looked.add(id);
+      observed.looked(id, true, place);
+    }
+  }
+  t.strictSame([...looked], [late]);
+});

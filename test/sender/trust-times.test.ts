@@ -7,6 +7,9 @@ t.test('a file that was just read is not due before its time', async t => {
   let nowMs = 1000;
   const times = new TrustTimes(() => nowMs);
   t.ok(times.isDue(nodeId(2), nowMs), 'nothing is known of it');
+  t.notOk(times.isProof(nodeId(2), nowMs), 'a process of before may have read it just now');
+  nowMs += trustAfterMs;
+  t.ok(times.isProof(nodeId(2), nowMs));
   const readMs = new Map<number, number>();
   for (let id = 2; id < 200; id++) {
     nowMs += 100;
@@ -23,6 +26,7 @@ t.test('a file that was just read is not due before its time', async t => {
   t.equal(times.isDue(nodeId(199), nowMs), true);
   times.postpone(nodeId(150));
   t.equal(times.isDue(nodeId(150), nowMs), false, 'read once more');
+  t.equal(times.isProof(nodeId(150), nowMs), false);
 });
 
 t.test('only the files of the last seconds take memory', async t => {
