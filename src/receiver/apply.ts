@@ -343,14 +343,21 @@ export class Applier {
     const { directory: fromDirectory } = this.#aside.openToChange(fromParent);
     const from = { parent: fromParent, name: fromName, directory: fromDirectory };
     const found = fromDirectory.lstat(fromName);
-    if (this.#isMovedBefore(from, current, found) || this.#isChangedSince(place, present)) {
+    const isMoved = this.#isMovedBefore(from, current, found);
+    if (isMoved && this.#isUntouched(place, present, entry)) {
+      // It had drifted before, and was put aside: nothing was renamed.
+      this.#aside.forget(from, current);
+      throw new Rejection('gone', `${this.#tree.path(fromParent, fromName)}: it had drifted`);
+    }
+    if (isMoved || this.#isChangedSince(place, present)) {
       this.#aside.recordDone(place);
       // The name it was to leave, if it was linked and not renamed.
-      if (found && entry.kind !== 'directory' && !this.#isMovedBefore(from, current, found)) {
+      if (found && entry.kind !== 'directory' && !isMoved) {
         this.#aside.vacate(from, found.ino);
       }
     } else {
-      this.#aside.isIntact(from, current, found);
+      // Also in a replay: its time is set below, and would make other content look right.
+      if (!this.#aside.isIntact(from, current, found)) this.#aside.lose(from, found);
       assert(found, 'what is intact is there');
       // Its '..' changes: that takes write permission of its own.
       if (entry.kind === 'directory') this.#tree.touch(entry.id);
@@ -471,6 +478,13 @@ export class Applier {
   }
 
   // In a replay
+
+  /** What is recorded at the name is still there, and is another node than the one to come. */
+  #isUntouched(place: OpenPlace, present: BigIntStats | undefined, entry: Entry): boolean {
+    const there = this.#changes.entry(place.parent, place.name);
+    if (!present || !there || there.id === entry.id) return false;
+    return this.#tree.isCurrent(place.directory, place.name, there, present);
+  }
 
   /** The recorded node is not at its name any more. */
   #isMovedBefore(place: OpenPlace, current: Entry, found: BigIntStats | undefined): boolean {

@@ -61,11 +61,13 @@ async function rollForward(
   const changes = new Changes(store);
   const moves = directoryMoves(commits, options.folders);
   const kept = keptDirectories(commits, options.folders);
+  const times = fileTimes(commits);
   const applier = new Applier({
     ...options,
     changes,
     isReplay: true,
     made: madeDirectories(commits),
+    timesOf: id => times.get(id),
     alternatives: (id, ino) => {
       const name = kept.get(ino);
       const places = moves.get(id) ?? [];
@@ -100,6 +102,19 @@ function madeDirectories(commits: readonly CommitToApply[]): Map<NodeId, Directo
     }
   }
   return made;
+}
+
+/** The times that the commits give to files, in µs, by node. */
+function fileTimes(commits: readonly CommitToApply[]): Map<NodeId, Set<bigint>> {
+  const times = new Map<NodeId, Set<bigint>>();
+  for (const { steps } of commits) {
+    for (const step of steps) {
+      if (step.kind === 'remove' || step.entry.kind !== 'file') continue;
+      const { id, mtimeNs } = step.entry;
+      times.set(id, (times.get(id) ?? new Set()).add(mtimeNs / 1000n));
+    }
+  }
+  return times;
 }
 
 /** Where the commits move directories to, and where they wait meanwhile. */

@@ -43,6 +43,8 @@ export interface ApplyOptions {
   readonly alternatives?: DirectoriesOptions['alternatives'];
   /** Directories that steps of a replay make: others may have been moved into them already. */
   readonly made?: ReadonlyMap<NodeId, DirectoryRecord> | undefined;
+  /** Times (mtime in µs) that steps of a replay give to a file: they may have been set already. */
+  readonly timesOf?: ((id: NodeId) => ReadonlySet<bigint> | undefined) | undefined;
   /** Called before each step; a test may throw here to crash. */
   readonly onStep?: ((label: string) => void) | undefined;
 }
@@ -145,7 +147,9 @@ export class TreeView {
   isSameFile({ id, version }: FileVersion, stamp: LocalStamp, now: BigIntStats): boolean {
     if (this.options.isReplay) {
       // The replayed steps may have set its time, and moved its ctime.
-      return stamp.ino === now.ino && stamp.size === now.size;
+      if (stamp.ino !== now.ino || stamp.size !== now.size) return false;
+      const isSet = this.options.timesOf?.(id)?.has(now.mtimeNs / 1000n) === true;
+      return isSet || stamp.mtimeNs === now.mtimeNs;
     }
     const isMoved = this.#moved.has(`${id}.${version}`);
     return (isMoved ? sameContentStamp : sameLocalStamp)(stampOf(now), stamp);
