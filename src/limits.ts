@@ -24,6 +24,11 @@ export const blockSizeMax = 64 * 1024;
  * takes 18 bytes of memory, however few bytes it has.
  */
 export const smallBlocksMax = 1024;
+/**
+ * Blocks of zeroes in the files that one sender has under way: they take memory (18 bytes) and
+ * neither wire nor disk. 1 TiB of holes.
+ */
+export const holeBlocksMax = 16 * 1024 * 1024;
 export const blockIdSize = 16;
 /**
  * Smaller blocks have no entry in the index and are not asked for: an entry takes some 40 bytes and

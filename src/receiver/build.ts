@@ -1,24 +1,20 @@
 // One file version under construction in the staging folder: pieces in, content and block list out.
 import assert from 'node:assert/strict';
-import fs from 'node:fs';
+import type fs from 'node:fs';
 import { blockId, zeroBlockId } from '../blocks/block-id.ts';
 import { BlockList, BlockListBuilder } from '../blocks/block-list.ts';
 import { ReplicaError, systemCode } from '../errors.ts';
 import { blockSizeMin, smallBlocksMax, stagingSliceBytes } from '../limits.ts';
 import type { NodeId } from '../snapshot/entry.ts';
 import type { Name } from '../snapshot/name.ts';
-import { ReadBuffer } from '../tree/read-buffer.ts';
 import { type FileAttributes, StagedFile } from '../tree/staged-file.ts';
 import type { Piece } from '../wire/messages.ts';
+import { BaseVersion } from './base-version.ts';
 import type { BlockFinder, StagedPlace } from './block-finder.ts';
-import {
-  blocksFrom,
-  type FoundBlocks,
-  type OpenVersion,
-  type WantedBlock,
-} from './block-source.ts';
+import { blocksFrom, type FoundBlocks, type WantedBlock } from './block-source.ts';
 import type { Cloning } from './cloning.ts';
-import { patchedBlock } from './patched-block.ts';
+import type { HoleCount } from './hole-count.ts';
+import { holdsBlock } from './recorded-content.ts';
 import { Rejection } from './rejection.ts';
 import { addToRuns, type Run } from './steps.ts';
 import type { Unfinished, UnfinishedStages } from './unfinished.ts';
@@ -38,10 +34,9 @@ export interface BuildOptions {
   readonly isListed: boolean;
   /** Begin as a clone of the base, if that can be. */
   readonly cloning: Cloning | undefined;
+  /** Shared by all that a sender has under way. */
+  readonly holes: HoleCount;
 }
-
-/** For what is used at once. */
-const readBuffer = new ReadBuffer();
 
 /** An unfinished stage that this one goes on with: blocks that are next in it stay where they are. */
 interface Resumed {
@@ -63,7 +58,8 @@ export class Build {
   /** Of the blocks that came with it. */
   #keys: string[] = [];
   #count = 0;
-  #base: OpenVersion | undefined;
+  #base: BaseVersion | undefined;
+  #holeCount = 0;
   #fault: Rejection | undefined;
   /** Content and list do not agree any more: what follows is dropped. */
   #isTorn = false;
@@ -119,9 +115,15 @@ export class Build {
     return this.#fault;
   }
 
+  /** Was the base version altered while it was copied from? Then there is a fault. */
+  checkBase(): void {
+    if (this.#base?.isAltered) this.#fail('base', 'the base version was altered meanwhile');
+  }
+
   async openBase(version: number): Promise<void> {
-    this.#base = await this.#options.finder.openVersion(this.id, version);
-    if (!this.#base) this.#fail('base', `version ${version} of the file is not here`);
+    const opened = await this.#options.finder.openVersion(this.id, version);
+    if (opened) this.#base = new BaseVersion(opened);
+    else this.#fail('base', `version ${version} of the file is not here`);
     const { cloning } = this.#options;
     if (this.#base && cloning) this.#file = cloning.begin(this.#file, this.#place, this.#base.fd);
   }
@@ -162,8 +164,7 @@ export class Build {
         this.#file.write(piece.bytes);
         return 1;
       case 'zero':
-        this.#enter(piece.id, size);
-        this.#file.hole(size);
+        this.#hole(piece.id, size);
         return 1;
       case 'block': {
         const wanted = blocksFrom(piece, pieces, at);
@@ -232,7 +233,9 @@ export class Build {
   }
 
   #release(): void {
-    if (this.#base) fs.closeSync(this.#base.fd);
+    this.#options.holes.release(this.#holeCount);
+    this.#holeCount = 0;
+    this.#base?.close();
     this.#base = undefined;
     this.#list?.close();
     this.#list = undefined;
@@ -247,19 +250,18 @@ export class Build {
     if (reason === 'base' || !this.#fault) this.#fault = new Rejection(reason, message);
   }
 
-  async #copy({ from, count }: Run): Promise<void> {
+  async #copy(run: Run): Promise<void> {
     const base = this.#base;
     if (!base) {
       if (this.#fault) return;
       throw new ReplicaError('ERR_PROTOCOL', 'a copy without a base version');
     }
-    const { list } = base;
-    if (from + count > list.count) {
+    const range = base.rangeOf(run);
+    if (!range) {
       this.#fail('base', 'base version is shorter');
       return;
     }
-    const start = list.offsetAt(from);
-    const end = list.offsetAt(from + count);
+    const { start, end } = range;
     if (this.#file.size + end - start > this.#options.sizeMax) throw tooLong();
     try {
       for (let at = start; at < end; at += stagingSliceBytes) {
@@ -273,25 +275,22 @@ export class Build {
       this.#fail('base', 'base was cut short');
       return;
     }
-    this.#blocks.addRun(list, { from, count });
-    this.#count += count;
+    this.#blocks.addRun(base.list, run);
+    this.#count += run.count;
   }
 
   /** Hashed, since what the sender found the same may only look so. */
   #patch({ id, size, patch }: PatchPiece): void {
-    const bytes = this.#patched(patch, size);
+    if (!this.#base && !this.#fault) {
+      throw new ReplicaError('ERR_PROTOCOL', 'a patch without a base version');
+    }
+    const bytes = this.#base?.patched(patch, size);
     if (!bytes || !blockId(this.#options.secret, bytes).equals(id)) {
       this.#leaveOut(size, 'base', 'a patch does not make its block');
       return;
     }
     this.#note(id, size, true);
     this.#file.write(bytes);
-  }
-
-  #patched(patch: Buffer, size: number): Buffer | undefined {
-    if (this.#base) return patchedBlock(this.#base.fd, patch, size);
-    if (this.#fault) return undefined;
-    throw new ReplicaError('ERR_PROTOCOL', 'a patch without a base version');
   }
 
   #find(wanted: readonly [WantedBlock, ...WantedBlock[]]): Promise<FoundBlocks | undefined> {
@@ -301,7 +300,18 @@ export class Build {
   /** Zeroes, also in the list, where a block should be. */
   #leaveOut(size: number, reason: 'base' | 'blocks', message: string): void {
     this.#fail(reason, message);
-    this.#enter(this.#zeroes(size), size);
+    this.#hole(this.#zeroes(size), size);
+  }
+
+  #hole(id: Buffer, size: number): void {
+    const { holes } = this.#options;
+    if (!holes.take()) {
+      this.#isTorn = true;
+      this.#fault = new Rejection('refused', `more than ${holes.blocksMax} blocks of zeroes`);
+      return;
+    }
+    this.#holeCount++;
+    this.#enter(id, size);
     this.#file.hole(size);
   }
 
@@ -340,6 +350,7 @@ export class Build {
 
   /** The piece is what comes next in the stage, or fills a gap in it: true, and it is there. */
   async #goOn(resumed: Resumed, piece: BlockPiece, size: number): Promise<boolean> {
+    const { secret } = this.#options;
     const { list } = resumed.stage;
     const { next } = resumed;
     const isNext =
@@ -357,7 +368,8 @@ export class Build {
       return true;
     }
     let bytes: Buffer | undefined;
-    const isThere = this.#holds(piece.id, size);
+    const at = { offset: this.#file.size, size };
+    const isThere = holdsBlock(this.#file.fd, at, { id: piece.id, secret });
     // What is there was altered, or never came.
     if (!isThere && piece.kind === 'block') bytes = (await this.#find([piece]))?.bytes;
     const isHad = isThere || bytes !== undefined || piece.kind === 'zero';
@@ -367,17 +379,6 @@ export class Build {
     if (isThere) this.#file.keep(size);
     else this.#file.write(bytes ?? Buffer.alloc(size));
     return true;
-  }
-
-  /** Are the bytes that come next in the file that block? */
-  #holds(id: Buffer, size: number): boolean {
-    try {
-      const bytes = readBuffer.read(this.#file.fd, this.#file.size, size);
-      return blockId(this.#options.secret, bytes).equals(id);
-    } catch (error) {
-      if (systemCode(error) === undefined) throw error;
-      return false;
-    }
   }
 
   /**

@@ -59,3 +59,17 @@ export function hasContent(
     if (fd !== undefined) fs.closeSync(fd);
   }
 }
+
+/** Are these bytes of an open file the block? */
+export function holdsBlock(
+  fd: number,
+  { offset, size }: { readonly offset: number; readonly size: number },
+  { id, secret }: { readonly id: Buffer; readonly secret: Buffer },
+): boolean {
+  try {
+    return blockId(secret, readBuffer.read(fd, offset, size)).equals(id);
+  } catch (error) {
+    if (systemCode(error) === undefined) throw error;
+    return false;
+  }
+}

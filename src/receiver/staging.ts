@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import type { BigIntStats } from 'node:fs';
 import { ReplicaError } from '../errors.ts';
-import { largeFileSize, openStagesMax, stagingSliceBytes } from '../limits.ts';
+import { holeBlocksMax, largeFileSize, openStagesMax, stagingSliceBytes } from '../limits.ts';
 import type { Entry, NodeId } from '../snapshot/entry.ts';
 import { type Name, toName } from '../snapshot/name.ts';
 import type { ReplicaStore } from '../store/replica-store.ts';
@@ -15,6 +15,7 @@ import type { BlockHint } from './block-source.ts';
 import { Build } from './build.ts';
 import { Cloning } from './cloning.ts';
 import type { Folders } from './folders.ts';
+import { HoleCount } from './hole-count.ts';
 import type { LocalAttributes } from './local-attributes.ts';
 import type { StagedContent, StagedNode } from './steps.ts';
 import type { UnfinishedStages } from './unfinished.ts';
@@ -33,6 +34,8 @@ export interface StagingOptions {
   readonly attributes: LocalAttributes;
   /** Files stay open until they were flushed one by one. */
   readonly keepOpen: () => boolean;
+  /** For tests. */
+  readonly holeBlocksMax?: number;
 }
 
 export interface Staged {
@@ -52,6 +55,7 @@ export class Staging {
   readonly #options: StagingOptions;
   readonly #finder: BlockFinder;
   readonly #cloning = new Cloning();
+  readonly #holes: HoleCount;
   readonly #prefix = randomBytes(6).toString('hex');
   #count = 0;
   #sliceBytes = 0;
@@ -63,6 +67,7 @@ export class Staging {
 
   constructor(options: StagingOptions) {
     this.#options = options;
+    this.#holes = new HoleCount(options.holeBlocksMax ?? holeBlocksMax);
     this.#finder = new BlockFinder(options);
   }
 
@@ -227,6 +232,7 @@ export class Staging {
       unfinished,
       isListed: options.isListed ?? false,
       cloning: options.cloning,
+      holes: this.#holes,
     });
   }
 
@@ -252,6 +258,7 @@ export class Staging {
   }
 
   #finish(build: Build, entry: Entry, commit: PendingCommit): Staged {
+    build.checkBase();
     if (build.fault) throw build.fault;
     if (build.size !== entry.size) {
       const text = `content of ${build.size} bytes for a file of ${entry.size}`;
