@@ -260,7 +260,7 @@ export class Applier {
     const { directory } = this.#aside.openToChange(parent);
     const place = { parent, name, directory };
     const record = this.#changes.file(id, version);
-    if (!record) {
+    if (!record || Number(record.stamp.size) !== entry.size) {
       throw new Rejection('gone', `${this.#tree.path(parent, name)}: nothing to link to`);
     }
     const present = directory.lstat(name);
@@ -332,7 +332,7 @@ export class Applier {
       this.#placeWaiting(step, waiting, place, present);
       return;
     }
-    if (!isThere || current.version !== entry.version) {
+    if (!isThere || current.version !== entry.version || current.size !== entry.size) {
       const path = this.#tree.path(fromParent, fromName);
       throw new Rejection('gone', `${path}: not what is to be renamed`);
     }
@@ -467,6 +467,7 @@ export class Applier {
       current?.id === entry.id &&
       current.kind === entry.kind &&
       current.version === entry.version &&
+      current.size === entry.size &&
       current.target === entry.target;
     if (!isMeant) {
       const path = this.#tree.path(parent, name);

@@ -36,12 +36,15 @@ export class Quota {
     this.#reserved -= bytes;
   }
 
-  /** Why a new version of node `id` cannot be held; undefined when it can, as far as is known. */
-  faultOf(id: NodeId, size: number): Rejection | undefined {
-    if (!this.isLimited) return undefined;
+  /** Takes the bytes that a new version of node `id` adds, as far as is known; or why it cannot be held. */
+  reserveFor(id: NodeId, size: number): number | Rejection {
+    if (!this.isLimited) return 0;
     const [version] = this.#store.versions(id);
     const before = version === undefined ? undefined : this.#store.file(id, version);
-    return this.#fault(Math.max(0, size - Number(before?.stamp.size ?? 0n)));
+    const growth = Math.max(0, size - Number(before?.stamp.size ?? 0n));
+    const fault = this.#fault(growth);
+    if (fault === undefined) this.#reserved += growth;
+    return fault ?? growth;
   }
 
   #fault(growth: number): Rejection | undefined {

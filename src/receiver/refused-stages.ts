@@ -3,6 +3,7 @@
 import { ReplicaError } from '../errors.ts';
 import { openStagesMax } from '../limits.ts';
 import { contentSize } from '../store/content-size.ts';
+import type { Place } from '../store/receiver-records.ts';
 import type { ReplicaStore } from '../store/replica-store.ts';
 import type { Operation, StageOpen } from '../wire/messages.ts';
 import type { Quota } from './quota.ts';
@@ -18,6 +19,10 @@ interface RefusedStagesOptions {
 export class RefusedStages {
   readonly #options: RefusedStagesOptions;
   readonly #faults = new Map<number, Rejection>();
+  /** Bytes of the quota that open stages will take. */
+  readonly #reserved = new Map<number, number>();
+  /** Names whose file gets another name, in commits that are not in the records yet. */
+  readonly #left = new Map<string, number>();
 
   constructor(options: RefusedStagesOptions) {
     this.#options = options;
@@ -25,15 +30,19 @@ export class RefusedStages {
 
   /** Is there no room for a stage that opens? Throws ERR_PROTOCOL. */
   refuses({ stage, id, size }: StageOpen): boolean {
-    const fault = this.#options.quota.faultOf(id, size);
-    if (this.#faults.has(stage) || (fault && this.#options.isOpen(stage))) {
+    const { quota, isOpen } = this.#options;
+    if (this.#faults.has(stage) || isOpen(stage)) {
       throw new ReplicaError('ERR_PROTOCOL', `stage ${stage} is open`);
     }
-    if (fault === undefined) return false;
+    const reserved = quota.reserveFor(id, size);
+    if (typeof reserved === 'number') {
+      if (reserved > 0) this.#reserved.set(stage, reserved);
+      return false;
+    }
     if (this.#faults.size >= openStagesMax) {
       throw new ReplicaError('ERR_PROTOCOL', `more than ${openStagesMax} stages are open`);
     }
-    this.#faults.set(stage, fault);
+    this.#faults.set(stage, reserved);
     return true;
   }
 
@@ -43,15 +52,53 @@ export class RefusedStages {
 
   /** True when it was one of these. */
   end(stage: number): boolean {
+    this.#release(stage);
     return this.#faults.delete(stage);
   }
 
-  /** The bytes taken from the quota. Throws Rejection when there is no room, or was none before. */
-  reserve({ parent, name, entry, content }: Operation & { kind: 'file' }): number {
-    const { quota, store } = this.#options;
-    const fault = content.kind === 'stage' ? this.#faults.get(content.stage) : undefined;
-    if (fault !== undefined) throw fault;
-    if (!quota.isLimited) return 0;
-    return quota.reserve(entry.size, contentSize(store.entry(parent, name)));
+  #release(stage: number): void {
+    this.#options.quota.release(this.#reserved.get(stage) ?? 0);
+    this.#reserved.delete(stage);
   }
+
+  /** The session is over. */
+  close(): void {
+    for (const stage of [...this.#reserved.keys()]) this.#release(stage);
+  }
+
+  /** The file at a name gets another one: what comes to the name takes room of its own. */
+  leave(place: Place): Place {
+    this.#left.set(keyOf(place), (this.#left.get(keyOf(place)) ?? 0) + 1);
+    return place;
+  }
+
+  /** The records know. */
+  settle(places: Iterable<Place>): void {
+    for (const place of places) {
+      const count = (this.#left.get(keyOf(place)) ?? 0) - 1;
+      if (count > 0) this.#left.set(keyOf(place), count);
+      else this.#left.delete(keyOf(place));
+    }
+  }
+
+  /** The bytes taken from the quota. Throws Rejection when there is no room, or was none before. */
+  reserve(operation: Operation & { kind: 'file' | 'hardlink' }): number {
+    const { quota } = this.#options;
+    if (operation.kind === 'file' && operation.content.kind === 'stage') {
+      const fault = this.#faults.get(operation.content.stage);
+      if (fault !== undefined) throw fault;
+      this.#release(operation.content.stage);
+    }
+    if (!quota.isLimited) return 0;
+    return quota.reserve(contentSize(operation.entry), this.#sizeBefore(operation));
+  }
+
+  #sizeBefore(place: Place): number {
+    if (this.#left.has(keyOf(place))) return 0;
+    return contentSize(this.#options.store.entry(place.parent, place.name));
+  }
+}
+
+function keyOf({ parent, name }: Place): string {
+  return `${parent}/${name}`;
 }

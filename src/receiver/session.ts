@@ -12,6 +12,7 @@ import {
 import type { Connection } from '../net/connection.ts';
 import { type NodeId, nodeIdMax, rootId } from '../snapshot/entry.ts';
 import { type Name, printable } from '../snapshot/name.ts';
+import type { Place } from '../store/receiver-records.ts';
 import type { ReplicaStore } from '../store/replica-store.ts';
 import type { ConfinedDirectory } from '../tree/confined-directory.ts';
 import type { StagedFile } from '../tree/staged-file.ts';
@@ -68,6 +69,8 @@ interface Arriving {
   bytes: number;
   /** Taken from the quota. */
   reserved: number;
+  /** Names that files leave. */
+  readonly left: Place[];
 }
 
 /** Requests for listings that wait for their answer; a sender has one at a time. */
@@ -191,6 +194,7 @@ export class Session {
       operationCount: 0,
       bytes: 0,
       reserved: 0,
+      left: [],
     };
   }
 
@@ -221,6 +225,7 @@ export class Session {
     if (applied) this.#staging.settle(arriving.staged);
     releaseFolders(arriving);
     this.#options.quota.release(arriving.reserved);
+    this.#refused.settle(arriving.left);
     arriving.resolve();
     if (this.#isOver) return;
     if (!applied) {
@@ -240,6 +245,7 @@ export class Session {
   #discard(): void {
     const arriving = this.#arriving;
     this.#staging.close();
+    this.#refused.close();
     if (!arriving) return;
     this.#options.quota.release(arriving.reserved);
     for (const file of arriving.files) file.close();
@@ -287,6 +293,14 @@ export class Session {
           const staged = this.#staging.stageLink(operation.entry);
           arriving.nodes.push(staged);
           return { ...operation, index, staged };
+        }
+        case 'hardlink':
+          arriving.reserved += this.#refused.reserve(operation);
+          return { ...operation, index };
+        case 'rename': {
+          const { fromParent: parent, fromName: name } = operation;
+          arriving.left.push(this.#refused.leave({ parent, name }));
+          return { ...operation, index };
         }
         default:
           return { ...operation, index };

@@ -6,6 +6,7 @@ import { openStagesMax } from '../../src/limits.ts';
 import type { Receiver } from '../../src/receiver/receiver.ts';
 import { MessageType, type Operation } from '../../src/wire/messages.ts';
 import { FakeSender, type Outcome, remove, rename, rootId } from '../support/fake-sender.ts';
+import { name } from '../support/messages.ts';
 import { openReceiver } from '../support/receivers.ts';
 import { treeText } from '../support/tree-text.ts';
 
@@ -129,7 +130,7 @@ t.test('a stage without room stays refused though room was made meanwhile', asyn
   await sender.close();
 });
 
-t.test('a stage that had room and has none any more leaves nothing open', async t => {
+t.test('a stage that had room keeps it, and leaves nothing open', async t => {
   const { sender } = await open(t);
   const { connection } = sender;
   const entry = sender.fileEntry(60);
@@ -143,11 +144,67 @@ t.test('a stage that had room and has none any more leaves nothing open', async 
   });
   const pieces = sender.data(Buffer.alloc(60, 'x'));
   await connection.send({ type: MessageType.StageData, stage, pieces });
-  t.same((await sender.commit([sender.file(rootId, 'a', 'y'.repeat(60))])).rejected, []);
+  const other = sender.file(rootId, 'a', 'y'.repeat(60));
+  t.match((await sender.commit([other])).rejected, [refusal(60, 40)]);
   const content = { kind: 'stage', stage } as const;
   const file: Operation = { kind: 'file', parent: rootId, name: 'b' as never, entry, content };
-  t.match((await sender.commit([file])).rejected, [refusal(60, 40)]);
+  t.same((await sender.commit([file])).rejected, []);
   await sender.send([file]);
   t.match(await sender.next(MessageType.Failure), { message: /stage 7 is not open/ });
   await sender.close();
+});
+
+t.test('stages take room when they open, and give it back', async t => {
+  const { sender } = await open(t);
+  const stage = async (number: number): Promise<void> => {
+    const { id } = sender.fileEntry(60);
+    const open = { stage: number, id, size: 60, baseVersion: 0 };
+    await sender.connection.send({ type: MessageType.StageOpen, ...open });
+  };
+  await stage(1);
+  const small = (name: string): ReturnType<typeof sender.file> =>
+    sender.file(rootId, name, 'y'.repeat(60));
+  t.match((await sender.commit([small('a')])).rejected, [refusal(60, 40)]);
+  await sender.connection.send({ type: MessageType.StageAbort, stage: 1 });
+  t.same((await sender.commit([small('a')])).rejected, []);
+});
+
+/** Bytes of the files that are there. */
+function held(root: string): number {
+  return fs
+    .readdirSync(root, { withFileTypes: true })
+    .reduce((sum, one) => sum + (one.isFile() ? fs.statSync(join(root, one.name)).size : 0), 0);
+}
+
+t.test('no detour leads past it', async t => {
+  const detours = ['a link that gets content', 'a name that is left', 'a size of 0'] as const;
+  for (const detour of detours) {
+    const { root, sender } = await open(t);
+    let rejected = 0;
+    const commit = async (...operations: Parameters<typeof sender.commit>[0]): Promise<void> => {
+      rejected += (await sender.commit(operations)).rejected.length;
+    };
+    let a = sender.file(rootId, 'a', 'x'.repeat(60));
+    await commit(a);
+    for (let i = 0; i < 5; i++) {
+      const content = 'y'.repeat(60);
+      if (detour === 'a link that gets content') {
+        const { entry, parent } = a;
+        await commit({ kind: 'hardlink', parent, name: name(`b${i}`), entry });
+        await commit(sender.file(rootId, `b${i}`, content));
+      } else if (detour === 'a name that is left') {
+        const next = sender.file(rootId, 'a', content);
+        await commit(rename(a, rootId, `old${i}`), next);
+        a = next;
+      } else {
+        const file = sender.file(rootId, `f${i}`, content);
+        await commit(file);
+        const entry = { ...file.entry, size: 0 };
+        await commit({ kind: 'attributes', parent: rootId, name: file.name, entry });
+      }
+    }
+    t.ok(held(root) <= 100, `${detour}: ${held(root)} bytes held`);
+    t.ok(rejected > 0);
+    await sender.close();
+  }
 });
