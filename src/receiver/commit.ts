@@ -179,7 +179,7 @@ export class Committer {
       throw error;
     }
     await changes.writeIndex();
-    await forgetOrphans(store);
+    await forgetOrphans(store, this.#options.folders);
   }
 
   #count(applied: readonly Applied[], group: readonly StagedCommit[], ms: number): void {

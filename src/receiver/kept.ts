@@ -1,5 +1,6 @@
 // Content that left the tree: replaced, deleted or drifted. It can be brought back for a while, and
 // its blocks are used until then. Bounded by age and by a share of the free space.
+import { systemCode } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { type Name, printable, toName } from '../snapshot/name.ts';
 import { Changes } from '../store/changes.ts';
@@ -10,6 +11,7 @@ import type { ConfinedDirectory } from '../tree/confined-directory.ts';
 import type { Exclusive } from './exclusive.ts';
 import type { Folders } from './folders.ts';
 import { forgetOrphans } from './orphans.ts';
+import { restampRest } from './restamp.ts';
 
 /** Bytes of the original name that a name in kept content carries. */
 const originalSizeMax = 200;
@@ -126,22 +128,41 @@ function freeSpace(folder: ConfinedDirectory): bigint {
 }
 
 /** The content first, then its records: a record without content is harmless. */
-async function removeKept(options: KeptOptions, { name, record }: Row): Promise<void> {
-  const { exclusive, folders, store, log } = options;
-  try {
-    while (!removeSome(folders.kept, name, { left: removalsPerSlice, depth: 0 })) await turn();
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : undefined;
-    if (code === undefined) throw error;
-    log.warn({ name: printable(name), code }, 'cannot remove kept content');
-    return;
+async function removeKept(options: KeptOptions, row: Row): Promise<void> {
+  const { exclusive, folders, store } = options;
+  const { name, record } = row;
+  const { kind, id, version } = record;
+  const isFile = kind === 'file';
+  const slice = { left: removalsPerSlice, depth: 0 };
+  const isRemoved = (): boolean | undefined =>
+    attempt(options, name, () => removeSome(folders.kept, name, { ...slice }));
+  let isGone: boolean | undefined = isFile;
+  while (!isGone) {
+    isGone = isRemoved();
+    if (isGone === undefined) return;
+    if (!isGone) await turn();
   }
   await exclusive.run(async () => {
+    // With its record: a commit in between would find its other names touched.
+    if (isFile && isRemoved() === undefined) return;
     const changes = new Changes(store);
-    forgetKept(changes, { name, record });
+    forgetKept(changes, row);
+    if (isFile && id !== 0) restampRest({ folders, changes }, { id, version });
     await changes.write();
-    await forgetOrphans(store);
+    await forgetOrphans(store, folders);
   });
+}
+
+/** undefined, and a line in the log, if the system refuses. */
+function attempt<T>({ log }: KeptOptions, name: Name, act: () => T): T | undefined {
+  try {
+    return act();
+  } catch (error) {
+    const code = systemCode(error);
+    if (code === undefined) throw error;
+    log.warn({ name: printable(name), code }, 'cannot remove kept content');
+    return undefined;
+  }
 }
 
 /** The row of something that is not in the kept folder any more, and what it leads to. */

@@ -7,15 +7,17 @@ import { Changes } from '../store/changes.ts';
 import { removePlace } from '../store/file-places.ts';
 import { keptParent, type ParentId } from '../store/receiver-records.ts';
 import type { NameRow, OrphanKind, ReplicaStore } from '../store/replica-store.ts';
+import type { Folders } from './folders.ts';
+import { restampRest } from './restamp.ts';
 
 /** Names forgotten in one transaction: some megabytes of records at most. */
 const batchMax = 2048;
 
 /** Returns when no names are left below directories that are not in the tree. */
-export async function forgetOrphans(store: ReplicaStore): Promise<void> {
+export async function forgetOrphans(store: ReplicaStore, folders: Folders): Promise<void> {
   for (let orphan = store.orphan(); orphan; orphan = store.orphan()) {
     if (orphan.kind === 'purged') {
-      await forgetKeptBelow(store, orphan.id);
+      await forgetKeptBelow(store, folders, orphan.id);
       continue;
     }
     const changes = new Changes(store);
@@ -43,14 +45,20 @@ function forgetName(changes: Changes, { parent, name, bytes }: NameRow, kind: Or
   return entry.size;
 }
 
-async function forgetKeptBelow(store: ReplicaStore, parent: NodeId): Promise<void> {
+async function forgetKeptBelow(
+  store: ReplicaStore,
+  folders: Folders,
+  parent: NodeId,
+): Promise<void> {
   const changes = new Changes(store);
   const rows = store.keptBelow(parent, { limit: batchMax });
   for (const { name, record } of rows) {
     changes.setKept(parent, name, undefined);
     if (record.id === 0) continue;
     if (record.kind === 'file') {
-      removePlace(changes, { id: record.id, version: record.version }, { parent, name });
+      const file = { id: record.id, version: record.version };
+      removePlace(changes, file, { parent, name });
+      restampRest({ folders, changes }, file);
       continue;
     }
     const directory = changes.directory(record.id);

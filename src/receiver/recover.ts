@@ -50,7 +50,7 @@ export async function recover(options: RecoverOptions): Promise<void> {
   }
   salvage(options.folders);
   await adoptKept(options);
-  await forgetOrphans(store);
+  await forgetOrphans(store, options.folders);
 }
 
 async function rollForward(

@@ -95,12 +95,12 @@ export class Sweep {
 
   /** Makes the records what the slice left. */
   async #finish(view: SweepView): Promise<Omit<Swept, 'isComplete'>> {
-    const { store, flush } = this.#options;
+    const { store, flush, folders } = this.#options;
     await view.settle(flush);
     const { changes, lost, driftCount } = view;
     if (!changes.isEmpty) {
       await changes.write();
-      await forgetOrphans(store);
+      await forgetOrphans(store, folders);
     }
     return { lost, driftCount };
   }

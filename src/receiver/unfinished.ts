@@ -129,6 +129,7 @@ export class UnfinishedStages {
       if (systemCode(error) === undefined) throw error;
       // The disk is full, or the like: what arrived is sent again.
       this.#remove(name);
+      place.directory.removeTree(place.name);
     }
   }
 
