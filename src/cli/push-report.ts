@@ -73,7 +73,7 @@ export function reportEvent(event: SenderEvent, { log, stdout }: ReportTo): void
       );
       return;
     case 'released':
-      log.info({}, 'held deletes released');
+      log.info({}, 'no deletes are held any more');
       return;
     case 'source': {
       const level = event.state === 'back' ? 'info' : 'warn';

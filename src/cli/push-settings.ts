@@ -59,6 +59,7 @@ export interface GivenPushFlags {
   readonly cpuLimit: string | undefined;
   readonly timeout: string | undefined;
   readonly takeOver: boolean | undefined;
+  readonly adopt: boolean | undefined;
 }
 
 /** Which part of the source counts, and how long to try to reach the receiver. */
@@ -125,6 +126,11 @@ export function readPushSettings(
   const dryRun = settings.switch('dry-run', given.dryRun);
   const deletes = !settings.switch('no-delete', given.noDelete);
   const selection = readSelection(settings, given, cwd);
+  for (const flag of ['take-over', 'adopt'] as const) {
+    if (!dryRun || !settings.switch(flag, flag === 'adopt' ? given.adopt : given.takeOver))
+      continue;
+    throw usage(`--${flag}`, 'changes what the replica is; not with --dry-run');
+  }
   if (selection.deleteExcluded && !deletes) {
     throw usage('--delete-excluded', 'contradicts --no-delete; give one of them');
   }

@@ -1,6 +1,7 @@
 // The way from a source to its replica: a receiver that is dialled, or one in this process.
 import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { ReplicaError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Connection } from '../net/connection.ts';
@@ -20,6 +21,9 @@ import { hostName, isLoopbackHost, sshName, type Target } from './target.ts';
 
 /** One attempt to connect; the sender tries again for as long as it is told to. */
 const connectMsMax = 15_000;
+/** A receiver on this machine may just be starting: how long its key is waited for, and in which steps. */
+const ownKeyMsMax = 3_000;
+const ownKeyLookMs = 100;
 
 const noFlags: GivenDestinationFlags = {
   adopt: undefined,
@@ -173,7 +177,10 @@ async function remoteRoute(
       host,
       port,
     });
-  if (!insecure) key();
+  if (!insecure) {
+    const mayCome = isLoopbackHost(host) && !keyFile && !settings.variable('REPLICA_KEY');
+    await untilKey(key, mayCome ? ownKeyMsMax : 0, context.signal);
+  }
   const timeoutMs = settings.duration('timeout', flags.timeout, timeoutBounds);
   return {
     name: hostName(target),
@@ -198,5 +205,19 @@ export function refuseFlagsOfFolders(flags: Partial<GivenDestinationFlags>): voi
     if (flags[flag] !== undefined) {
       throw usage(`--${flag}`, "is for a folder on this machine; give it to 'replica receive'");
     }
+  }
+}
+
+/** `receive & push` on a new machine: the receiver makes its key while this starts. */
+async function untilKey(key: () => Key, msMax: number, signal: AbortSignal): Promise<void> {
+  const endMs = performance.now() + msMax;
+  for (;;) {
+    try {
+      key();
+      return;
+    } catch (error) {
+      if (performance.now() >= endMs || signal.aborted) throw error;
+    }
+    await sleep(ownKeyLookMs, undefined, { signal }).catch(() => {});
   }
 }

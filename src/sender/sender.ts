@@ -316,7 +316,9 @@ export class Sender {
         const retryInMs = reconnectDelayMs(attempt, Math.random());
         if (once && performance.now() + retryInMs > deadlineMs) {
           const message = `gave up after --timeout: ${error.message}`;
-          return this.#fail(new ReplicaError('ERR_TIMEOUT', message, { cause: error }));
+          // A disk that is full is no matter of patience.
+          const code = error.code === 'ERR_IO' ? 'ERR_IO' : 'ERR_TIMEOUT';
+          return this.#fail(new ReplicaError(code, message, { cause: error }));
         }
         this.#report.disconnected();
         this.#events.put({ kind: 'disconnected', error, retryInMs });

@@ -254,7 +254,7 @@ t.test('says what happens, as JSON lines off a terminal and as sentences on one'
     'commit 7: 1 operation, 417 B sent, 1.21 MB reused, 12 ms',
     'a\\x0a\\xff: permission denied (EACCES)',
     "3 deletes held: the source is empty; 'replica approve' or --accept-deletes releases them",
-    'held deletes released',
+    'no deletes are held any more',
     'the source is gone: its folder is missing',
     'the source is back: its folder is there again',
     'in sync, 2 entries',
