@@ -84,6 +84,7 @@ export class ConfirmedLayer {
     }
     if (last) {
       const dropped = [...this.#store.directories()].filter(id => !this.#mentioned.has(id));
+      if (dropped.length > 0) this.#forgetDigest();
       this.#store.transaction(() => this.#adoption.dropListings(dropped));
       this.#mentioned.clear();
     }
@@ -92,7 +93,14 @@ export class ConfirmedLayer {
 
   /** Takes over the receiver's entries of the directories `ids` (all of them must be asked for). */
   beginAdopt(ids: readonly NodeId[]): void {
+    if (ids.length > 0) this.#forgetDigest();
     this.#adoption.begin(ids, { isContinued: this.#isContinued });
+  }
+
+  /** Of a layer that is being made anew: if that breaks off, the next agreement must not believe it. */
+  #forgetDigest(): void {
+    this.#digest = Buffer.alloc(digestSize, 0xff);
+    this.#store.transaction(() => this.#writeCounts());
   }
 
   adopt(entries: readonly PlacedEntry[]): void {

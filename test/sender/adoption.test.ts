@@ -36,3 +36,27 @@ t.test('a name that is not taken over leads to no file any more', async t => {
   t.strictSame(found(), ['b']);
   t.equal(layer.find(rootId, toName('b'))?.nlink, 1, 'it is alone, as far as the receiver knows');
 });
+
+t.test('an agreement that broke off in the middle is not believed by the next', async t => {
+  const folder = join(t.testdir(), 'state');
+  const entry: Entry = {
+    ...{ kind: 'file', id: nodeId(5), mode: 0o644, size: 0, mtimeNs: 0n, stamp: noStamp },
+    ...{ version: 1, target: '' },
+  };
+  const store = SnapshotStore.open(folder);
+  const layer = new ConfirmedLayer(store);
+  layer.connect({ ...receiverState, digest: Buffer.alloc(16, 1) });
+  layer.beginAdopt([rootId]);
+  layer.adopt([{ parent: rootId, name: toName('a'), entry }]);
+  layer.finish(Buffer.alloc(16, 1));
+  const { digest } = layer;
+  t.equal(layer.connect({ ...receiverState, digest }), true, 'what it has is what there is');
+  // Another agreement begins, and the connection breaks before the listings come.
+  layer.beginAdopt([rootId]);
+  t.strictSame(layer.listing(rootId), []);
+  t.equal(layer.connect({ ...receiverState, digest }), false);
+  await store.close();
+  const again = SnapshotStore.open(folder);
+  t.teardown(() => again.close());
+  t.equal(new ConfirmedLayer(again).connect({ ...receiverState, digest }), false, 'restarted');
+});
