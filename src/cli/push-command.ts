@@ -92,7 +92,7 @@ export class PushCommand extends ReplicaCommand {
   noDelete = Option.Boolean('--no-delete', { description: 'Never delete at the destination' });
   maxDelete = Option.String('--max-delete', {
     description:
-      '<N|P%> Hold deletes of one look beyond this many, or this share of over 1,000 entries (default 50%)',
+      '<N|P%> Hold deletes beyond so many in one look, or this share of over 1,000 entries in minutes (default 50%)',
   });
   acceptDeletes = Option.Boolean('--accept-deletes', {
     description: 'Do the deletes that are held, once',

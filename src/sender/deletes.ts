@@ -7,6 +7,7 @@ import type { Name } from '../snapshot/name.ts';
 import { below, kindOf, seenOfStats } from '../tree/source-listing.ts';
 import type { SweepSummary } from './change.ts';
 import type { NodeChanges } from './node-changes.ts';
+import { PeakCount } from './peak-count.ts';
 import type { RootGuard } from './root-guard.ts';
 import type { Folder, ScanState } from './scan-state.ts';
 import { isTooLarge } from './visibility.ts';
@@ -49,6 +50,7 @@ export class Deletes {
   #held: SweepSummary['held'];
   /** What is held: a look under way finds it anew, together with what nobody was told of. */
   #heldOnes: readonly Gone[] = [];
+  readonly #peak = new PeakCount();
   /** Something was found gone, or found again, since the last verdict. */
   #isMoved = false;
   /** Names whose delete is not judged any more, and the nodes they had, until it is handed out. */
@@ -161,6 +163,8 @@ export class Deletes {
 
   /** Judges what was found gone, and hands out the deletes that are allowed. */
   release(rootEmptied: boolean, looked: Looked): void {
+    const { entryCount } = this.#state.confirmed;
+    const peakCount = this.#peak.note(entryCount);
     if (this.#gone.size === 0) {
       this.#held = undefined;
       this.#heldOnes = [];
@@ -183,7 +187,8 @@ export class Deletes {
     for (const { known } of judged) deleteCount += 1 + this.#countBelow(known);
     const verdict = judge({
       deleteCount,
-      entryCount: this.#state.confirmed.entryCount,
+      entryCount,
+      peakCount,
       rootEmptied,
       maxDelete: this.#state.options.maxDelete,
     });
@@ -191,10 +196,15 @@ export class Deletes {
     this.#held = isHeld ? { count: deleteCount, reason: verdict.reason } : undefined;
     this.#heldOnes = isHeld ? judged : [];
     const isStill = gone.length === 0 || this.#root.isStill();
+    let approvedCount = 0;
     const rest = gone.filter(one => {
-      const isAllowed = isStill && (!isHeld || this.#isApproved(one));
-      return !isAllowed || !this.#handOut(one, looked);
+      const isApproved = this.#isApproved(one);
+      const isAllowed = isStill && (!isHeld || isApproved);
+      if (!isAllowed || !this.#handOut(one, looked)) return true;
+      if (isApproved) approvedCount += 1 + this.#countBelow(one.known);
+      return false;
     });
+    if (approvedCount > 0) this.#peak.lower(approvedCount, entryCount);
     const stillApproved = rest.filter(one => this.#isApproved(one));
     this.#approved.clear();
     this.#approve(stillApproved);

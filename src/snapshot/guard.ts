@@ -15,6 +15,8 @@ export interface SweepFindings {
   readonly deleteCount: number;
   /** Entries in the confirmed layer before. */
   readonly entryCount: number;
+  /** The most there were lately: a removal that takes longer than a look counts as one. */
+  readonly peakCount: number;
   /** The source's root has no entry at all now, and had some. */
   readonly rootEmptied: boolean;
   readonly maxDelete: MaxDelete;
@@ -26,6 +28,7 @@ export type Verdict =
 
 export function judge(findings: SweepFindings): Verdict {
   const { deleteCount, entryCount, maxDelete } = findings;
+  const peakCount = Math.max(findings.peakCount, entryCount);
   if (deleteCount === 0) return { kind: 'allow' };
   if (findings.rootEmptied) {
     return hold(`the source is empty and had ${entryCount} entries`);
@@ -34,12 +37,12 @@ export function judge(findings: SweepFindings): Verdict {
     if (deleteCount <= maxDelete.value) return { kind: 'allow' };
     return hold(`${deleteCount} entries would be deleted, --max-delete allows ${maxDelete.value}`);
   }
-  if (entryCount <= percentEntriesMin) return { kind: 'allow' };
-  if (deleteCount * 100 <= entryCount * maxDelete.value) return { kind: 'allow' };
-  return hold(
-    `${deleteCount} of ${entryCount} entries would be deleted, ` +
-      `--max-delete allows ${maxDelete.value}%`,
-  );
+  if (peakCount <= percentEntriesMin) return { kind: 'allow' };
+  const goneCount = peakCount - entryCount + deleteCount;
+  if (goneCount * 100 <= peakCount * maxDelete.value) return { kind: 'allow' };
+  const text = `${deleteCount} of ${entryCount} entries would be deleted`;
+  const lately = peakCount > entryCount ? `, of ${peakCount} lately` : '';
+  return hold(`${text}${lately}, --max-delete allows ${maxDelete.value}%`);
 }
 
 function hold(reason: string): Verdict {

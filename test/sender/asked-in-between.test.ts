@@ -272,3 +272,31 @@ t.test('while a rule file cannot be read its rules stay, or nothing is sent', as
     t.ok(found.includes('other'), 'caught up with');
   }
 });
+
+t.test('a removal that takes longer than a look is one accident all the same', async t => {
+  const { root, scanner } = openScanner(t, 'slowly');
+  fs.mkdirSync(root);
+  for (let i = 0; i < folders; i++) {
+    fs.mkdirSync(join(root, folderName(i)));
+    for (let j = 0; j < perFolder; j++) fs.writeFileSync(join(root, folderName(i), `f${j}`), 'x');
+  }
+  for (let i = 0; i < 2; i++) confirm(scanner, sweep(scanner).changes);
+  let removed = 0;
+  const look = (): number | undefined => {
+    const { changes, summary } = sweep(scanner);
+    removed += changes.filter(({ kind }) => kind === 'remove').length;
+    confirm(scanner, changes);
+    return summary.held?.count;
+  };
+  for (let i = 0; i < folders; i++) {
+    removeFiles(root, i, i + 1);
+    look();
+  }
+  t.equal(removed, 1000, 'half of 2,020, in steps of 100');
+  t.equal(look(), 1000);
+  t.equal(scanner.decide('approve'), 1000);
+  t.equal(look(), undefined);
+  t.equal(removed, 2000);
+  fs.rmdirSync(join(root, folderName(0)));
+  t.equal(look(), undefined, 'what was approved is forgotten');
+});

@@ -9,6 +9,7 @@ import {
 const quiet: SweepFindings = {
   deleteCount: 1,
   entryCount: 2000,
+  peakCount: 2000,
   rootEmptied: false,
   maxDelete: defaultMaxDelete,
 };
@@ -17,7 +18,7 @@ const rows: [string, Partial<SweepFindings>, 'allow' | 'hold'][] = [
   ['one of many', {}, 'allow'],
   ['half is still allowed', { deleteCount: 1000 }, 'allow'],
   ['one more than half', { deleteCount: 1001 }, 'hold'],
-  ['all of a small tree', { deleteCount: 1000, entryCount: 1000 }, 'allow'],
+  ['all of a small tree', { deleteCount: 1000, entryCount: 1000, peakCount: 1000 }, 'allow'],
   ['an emptied root, however small', { rootEmptied: true, entryCount: 1 }, 'hold'],
   ['an emptied root without deletes', { rootEmptied: true, deleteCount: 0 }, 'allow'],
   ['at the count', { maxDelete: { kind: 'count', value: 5 }, deleteCount: 5 }, 'allow'],
@@ -27,6 +28,10 @@ const rows: [string, Partial<SweepFindings>, 'allow' | 'hold'][] = [
     { maxDelete: { kind: 'count', value: 0 }, entryCount: 3 },
     'hold',
   ],
+  ['what went before it', { entryCount: 1200, deleteCount: 200 }, 'allow'],
+  ['more than half with what went before it', { entryCount: 1200, deleteCount: 201 }, 'hold'],
+  ['small steps of a large tree', { entryCount: 900, deleteCount: 1 }, 'hold'],
+  ['a tree that grew', { entryCount: 4000, deleteCount: 2000 }, 'allow'],
   ['100% never holds', { maxDelete: { kind: 'percent', value: 100 }, deleteCount: 2000 }, 'allow'],
   ['0% always does', { maxDelete: { kind: 'percent', value: 0 } }, 'hold'],
 ];
