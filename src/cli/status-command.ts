@@ -44,11 +44,12 @@ export class StatusCommand extends OnePushCommand {
 export class ListCommand extends OnePushCommand {
   static override paths = [['list']];
   static override usage = Command.Usage({
-    description: 'List the changes that a running push has found and not yet made durable',
+    description:
+      'List what a running push has found and not yet made durable, and the deletes it holds',
     examples: [['The oldest ten', '$0 list --limit 10']],
   });
   static override notes = [
-    "One line each, oldest first, as 'push --dry-run' prints them.",
+    "One line each, oldest first, as 'push --dry-run' prints them; then 'held delete' and the path for what waits for approve or reject.",
     choiceNote,
   ];
 

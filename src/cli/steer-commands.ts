@@ -124,7 +124,7 @@ export class ApproveCommand extends OnePushCommand {
   static override paths = [['approve']];
   static override usage = Command.Usage({
     description: 'Carry out the deletes that a running push holds back',
-    examples: [['See them first', '$0 status; $0 approve']],
+    examples: [['See them first', '$0 list; $0 approve']],
   });
   static override notes = [
     'What is deleted is kept in the replica for a while (--keep of the receiver). Where another directory is in place of the source, this says that it is the source now.',

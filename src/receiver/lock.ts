@@ -71,7 +71,10 @@ function refuseLive(folder: ConfinedDirectory): void {
   const isHere = host === hostname();
   if (isHere && startOf(Number(holder)) !== start) return;
   const where = isHere ? '' : ` on ${printable(host)}`;
-  throw new ReplicaError('ERR_PATH', `another receive is running (pid ${holder}${where})`);
+  throw new ReplicaError(
+    'ERR_PATH',
+    `another receive, or a push to this folder, is running (pid ${holder}${where})`,
+  );
 }
 
 function readLock(folder: ConfinedDirectory): string {

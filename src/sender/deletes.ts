@@ -68,6 +68,13 @@ export class Deletes {
     return this.#held;
   }
 
+  /** Paths (latin1) of names whose delete is held, at most `limit`: of a directory only its own. */
+  heldPaths(limit: number): string[] {
+    return this.#heldOnes
+      .slice(0, limit)
+      .map(({ folder, known }) => below(folder.path, known.name));
+  }
+
   /** Names found gone whose delete is neither handed out nor held. */
   get waitingCount(): number {
     if (this.#held !== undefined) return 0;

@@ -22,3 +22,8 @@ export function itemize(change: Change): string {
       return `attributes  ${path}`;
   }
 }
+
+/** A delete that is held; `path` in latin1. */
+export function itemizeHeld(path: string): string {
+  return `held delete ${printable(path)}`;
+}

@@ -121,6 +121,8 @@ const methods = {
 
   settling: (limit: number): string[] => opened().settling(limit),
 
+  heldDeletes: (limit: number): string[] => opened().heldDeletes(limit),
+
   decide: (verdict: Verdict): number => opened().decide(verdict),
 
   explain: ({ path }: { path: string }): Explanation => opened().explain(path),

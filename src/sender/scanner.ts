@@ -107,6 +107,11 @@ export class Scanner {
     this.#state.settling.lift();
   }
 
+  /** Paths (latin1) of what is held to be deleted, at most `limit`. */
+  heldDeletes(limit: number): string[] {
+    return this.#deletes.heldPaths(limit);
+  }
+
   /** Paths (latin1) of files that wait to settle, at most `limit`. */
   settling(limit: number): string[] {
     const { settling, source } = this.#state;

@@ -18,7 +18,7 @@ import { WorkerCalls } from './calls.ts';
 import type { Verdict } from './deletes.ts';
 import { Mailbox, noOutcome, type SenderEvent } from './events.ts';
 import type { Explanation } from './explain.ts';
-import { itemize } from './itemize.ts';
+import { itemize, itemizeHeld } from './itemize.ts';
 import type { ReadMethods } from './read-worker.ts';
 import { scopePath } from './scan-options.ts';
 import type { ScanMethods } from './scan-worker.ts';
@@ -238,14 +238,18 @@ export class Sender {
     return this.#scanner.call('explain', { path: fromUserPath(path) });
   }
 
-  /** One line for each change that is under way, oldest first, at most `limit`. */
-  pending(limit: number): string[] {
+  /**
+   * One line for each change that is under way, oldest first, and then for each delete that is held;
+   * at most `limit`.
+   */
+  async pending(limit: number): Promise<string[]> {
     const lines: string[] = [];
     for (const change of this.#transfer?.underWay() ?? []) {
       if (lines.length >= limit) break;
       lines.push(itemize(change));
     }
-    return lines;
+    const held = await this.#scanner.call('heldDeletes', limit - lines.length);
+    return [...lines, ...held.map(itemizeHeld)];
   }
 
   get status(): SenderStatus {

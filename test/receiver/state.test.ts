@@ -105,7 +105,10 @@ t.test('a second receive on a destination is refused, whatever its state folder'
   const folder = t.testdir({ target: {} });
   const root = join(folder, 'target');
   const first = await open(t, { root });
-  const refused = { code: 'ERR_PATH', message: /another receive is running \(pid \d+\)/ };
+  const refused = {
+    code: 'ERR_PATH',
+    message: /another receive, or a push to this folder, is running \(pid \d+\)/,
+  };
   await t.rejects(open(t, { root }), refused);
   await t.rejects(open(t, { root, stateFolder: join(folder, 'state') }), refused);
   t.equal(await entryCount(first), 0n, 'the first goes on');

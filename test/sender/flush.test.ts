@@ -267,9 +267,11 @@ t.test('held deletes: approved ones are carried out', async t => {
   t.match(await sender.flush(), { held: 3 });
   t.match(sender.status, { state: 'deletes held', held: { count: 3 }, inSync: false });
   t.match(await sender.explain('a'), { state: 'held' });
+  t.same(await sender.pending(2), ['held delete a', 'held delete b']);
   t.same(fs.readdirSync(target).sort(), ['.replica', 'a', 'b', 'c', 'd']);
   t.equal(await sender.decide('approve'), 3);
   t.match(await sender.flush(), { held: 0 });
+  t.same(await sender.pending(10), []);
   t.same(fs.readdirSync(target).sort(), ['.replica', 'd']);
   fs.rmSync(join(source, 'd'));
   t.match(await sender.flush(), { held: 1 }, 'approved once, not for ever');
