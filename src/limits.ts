@@ -103,8 +103,9 @@ export const groupOperationsMax = 2048;
 export const pendingBlocksMax = 65_536;
 /** Blocks that lie side by side are read together up to this: system calls become noise. */
 export const blockRunSizeMax = 1024 * 1024;
-/** Work between two turns of the event loop while content is put together. */
+/** Work between two turns of the event loop while content is put together: of either, what is less. */
 export const stagingSliceBytes = 8 * 1024 * 1024;
+export const stagingSliceMs = 20;
 /**
  * Stages that were cut short and may be gone on with, no more than what is free besides: their
  * block lists take up to 34 bytes a block of memory, 140 MiB in all.

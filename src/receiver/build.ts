@@ -142,14 +142,14 @@ export class Build {
     assert(piece !== undefined);
     if (this.#isTorn) return 1;
     if (piece.kind === 'copy') {
-      if (this.#resumed) this.#diverge(this.#resumed);
+      if (this.#resumed) await this.#diverge(this.#resumed);
       await this.#copy(piece);
       return 1;
     }
     const size = piece.kind === 'data' ? piece.bytes.length : piece.size;
     if (this.#file.size + size > this.#options.sizeMax) throw tooLong();
     if (piece.kind === 'patch') {
-      if (this.#resumed) this.#diverge(this.#resumed);
+      if (this.#resumed) await this.#diverge(this.#resumed);
       this.#patch(piece);
       return 1;
     }
@@ -190,11 +190,11 @@ export class Build {
   }
 
   /** The content is complete; the file stays open. */
-  finish(attributes: FileAttributes): {
+  async finish(attributes: FileAttributes): Promise<{
     readonly stats: fs.BigIntStats;
     readonly list: BlockList;
-  } {
-    if (this.#resumed) this.#diverge(this.#resumed);
+  }> {
+    if (this.#resumed) await this.#diverge(this.#resumed);
     this.log();
     const stats = this.#file.finish(attributes);
     this.#release();
@@ -264,11 +264,7 @@ export class Build {
     const { start, end } = range;
     if (this.#file.size + end - start > this.#options.sizeMax) throw tooLong();
     try {
-      for (let at = start; at < end; at += stagingSliceBytes) {
-        // It may be a gigabyte: others get their turn.
-        if (at > start) await this.#options.finder.turn();
-        this.#file.copyFrom(base.fd, at, Math.min(stagingSliceBytes, end - at));
-      }
+      await this.#copyFrom(base.fd, start, end);
     } catch (error) {
       if (systemCode(error) !== 'EUNSTABLE') throw error;
       this.#isTorn = true;
@@ -277,6 +273,14 @@ export class Build {
     }
     this.#blocks.addRun(base.list, run);
     this.#count += run.count;
+  }
+
+  /** It may be gigabytes: others get their turn. */
+  async #copyFrom(fd: number, start: number, end: number): Promise<void> {
+    for (let at = start; at < end; at += stagingSliceBytes) {
+      if (at > start) await this.#options.finder.turn();
+      this.#file.copyFrom(fd, at, Math.min(stagingSliceBytes, end - at));
+    }
   }
 
   /** Hashed, since what the sender found the same may only look so. */
@@ -358,7 +362,7 @@ export class Build {
       list.sizeAt(next) === size &&
       (list.isAt(next, piece.id) || list.isAt(next, this.#zeroes(size)));
     if (!isNext) {
-      this.#diverge(resumed);
+      await this.#diverge(resumed);
       return false;
     }
     resumed.next++;
@@ -385,7 +389,7 @@ export class Build {
    * From here on it is another file. Behind the end of the stage it goes on in place; in the middle
    * what it has so far is copied, and the stage stays for its blocks.
    */
-  #diverge({ stage, next }: Resumed): void {
+  async #diverge({ stage, next }: Resumed): Promise<void> {
     const { finder, unfinished } = this.#options;
     this.#resumed = undefined;
     if (next === stage.list.count) {
@@ -399,7 +403,7 @@ export class Build {
       this.#keys = [];
       this.#place = { directory, name: this.#name };
       this.#file = StagedFile.create(directory, this.#name);
-      this.#file.copyFrom(begun.fd, 0, begun.size);
+      await this.#copyFrom(begun.fd, 0, begun.size);
       begun.close();
       unfinished.release(stage);
       this.#list = unfinished.begin(this.#name);

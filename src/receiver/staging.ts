@@ -3,7 +3,13 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import type { BigIntStats } from 'node:fs';
 import { ReplicaError } from '../errors.ts';
-import { holeBlocksMax, largeFileSize, openStagesMax, stagingSliceBytes } from '../limits.ts';
+import {
+  holeBlocksMax,
+  largeFileSize,
+  openStagesMax,
+  stagingSliceBytes,
+  stagingSliceMs,
+} from '../limits.ts';
 import type { Entry, NodeId } from '../snapshot/entry.ts';
 import { type Name, toName } from '../snapshot/name.ts';
 import type { ReplicaStore } from '../store/replica-store.ts';
@@ -59,6 +65,7 @@ export class Staging {
   readonly #prefix = randomBytes(6).toString('hex');
   #count = 0;
   #sliceBytes = 0;
+  #sliceEndMs = 0;
   readonly #stages = new Map<number, Build>();
   /** By staged name: where complete files lie until their commit is over. */
   readonly #places = new Map<Name, StagedPlace>();
@@ -90,7 +97,7 @@ export class Staging {
     try {
       if (content.baseVersion > 0) await build.openBase(content.baseVersion);
       await this.#add(build, content.pieces);
-      return this.#finish(build, entry, commit);
+      return await this.#finish(build, entry, commit);
     } catch (error) {
       giveUp(build, error);
       throw error;
@@ -160,7 +167,7 @@ export class Staging {
   }
 
   /** The stage is complete and becomes the content of `entry`. Throws Rejection, ERR_PROTOCOL. */
-  finishStage(stage: number, entry: Entry, commit: PendingCommit): Staged {
+  async finishStage(stage: number, entry: Entry, commit: PendingCommit): Promise<Staged> {
     const build = this.#stage(stage);
     this.#stages.delete(stage);
     this.#finder.clear();
@@ -168,7 +175,7 @@ export class Staging {
       if (build.id !== entry.id) {
         throw new ReplicaError('ERR_PROTOCOL', `stage ${stage} is for another file`);
       }
-      return this.#finish(build, entry, commit);
+      return await this.#finish(build, entry, commit);
     } catch (error) {
       giveUp(build, error);
       throw error;
@@ -251,13 +258,15 @@ export class Staging {
       const { size } = build;
       at += await build.add(pieces, at);
       this.#sliceBytes += build.size - size;
-      if (this.#sliceBytes < stagingSliceBytes) continue;
+      const isShort = performance.now() < this.#sliceEndMs;
+      if (this.#sliceBytes < stagingSliceBytes && isShort) continue;
       this.#sliceBytes = 0;
       await this.#finder.turn();
+      this.#sliceEndMs = performance.now() + stagingSliceMs;
     }
   }
 
-  #finish(build: Build, entry: Entry, commit: PendingCommit): Staged {
+  async #finish(build: Build, entry: Entry, commit: PendingCommit): Promise<Staged> {
     build.checkBase();
     if (build.fault) throw build.fault;
     if (build.size !== entry.size) {
@@ -265,7 +274,7 @@ export class Staging {
       throw new ReplicaError('ERR_PROTOCOL', text);
     }
     const { attributes } = this.#options;
-    const { stats, list } = build.finish({
+    const { stats, list } = await build.finish({
       mode: attributes.modeOf(entry),
       mtimeNs: entry.mtimeNs,
       own: entry.owner && ((now, chown) => attributes.setOwner(entry, now, chown)),

@@ -20,6 +20,8 @@ type Step =
       readonly end: number;
       /** The next block to be dealt with. */
       at: number;
+      /** Of the other versions of the file, once they are asked for. */
+      others?: readonly BlockList[];
     }
   | { readonly kind: 'drop'; readonly id: NodeId; readonly blockId: Buffer };
 
@@ -108,7 +110,9 @@ function takeStep(
   }
   const { list } = step;
   const from = step.at;
-  const others = step.kind === 'forget' ? listsOf(id) : [];
+  // Millions of blocks take many transactions, and a list megabytes to read.
+  if (step.kind === 'forget') step.others ??= listsOf(id);
+  const { others = [] } = step;
   for (; step.at < step.end && step.at - from < limit; step.at++) {
     const block = step.at;
     if (!isIndexed(list.sizeAt(block))) continue;
