@@ -89,6 +89,16 @@ export function describe(push: RunningPush, status: PushStatus): readonly [strin
   }
   const { tooLarge = 0 } = status;
   if (tooLarge > 0) lines.push(`${count(tooLarge, 'file')} beyond --max-size skipped`);
+  if (status.special > 0) {
+    lines.push(
+      `${count(status.special, 'socket, pipe or device', 'sockets, pipes or devices')} skipped`,
+    );
+  }
+  const { rejected = 0 } = status;
+  if (rejected > 0) {
+    const names = count(rejected, 'name', 'names');
+    lines.push(`${names} gone at the source stay at the replica: their deletes were rejected`);
+  }
   if (bwlimit !== 'off') lines.push(`limited by --bwlimit ${bwlimit}`);
   if (poll !== undefined) lines.push(describePoll(poll));
   if (held !== undefined) {

@@ -97,6 +97,8 @@ export interface SweepSummary {
   readonly special: number;
   /** Files beyond --max-size. */
   readonly tooLarge: number;
+  /** Names that are gone at the source and stay at the replica, as their delete was rejected. */
+  readonly rejected: number;
   /** Changes handed out. */
   readonly changes: number;
   /** Changes seen but put off: no room in the queue, or a pause after a failed read. */

@@ -75,6 +75,11 @@ export class Deletes {
       .map(({ folder, known }) => below(folder.path, known.name));
   }
 
+  /** Names whose delete was rejected. */
+  get rejectedCount(): number {
+    return this.#rejected.size;
+  }
+
   /** Names found gone whose delete is neither handed out nor held. */
   get waitingCount(): number {
     if (this.#held !== undefined) return 0;

@@ -180,6 +180,8 @@ export class Scanner {
     const { counts } = this.#state.findings;
     const held = found.root.kind === 'ok' ? this.#deletes.held : undefined;
     const { figures: poll } = this.#poller;
-    return { ...counts, ...found, entries, special, tooLarge, held, ms: this.#watch.ms, poll };
+    const { rejectedCount: rejected } = this.#deletes;
+    const seen = { entries, special, tooLarge, rejected };
+    return { ...counts, ...found, ...seen, held, ms: this.#watch.ms, poll };
   }
 }

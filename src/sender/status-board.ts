@@ -40,6 +40,8 @@ export interface SenderStatus {
   readonly special: number;
   /** Files beyond --max-size, which are skipped. */
   readonly tooLarge?: number;
+  /** Names whose delete was rejected: they stay at the replica. */
+  readonly rejected?: number;
   /** Changes under way. */
   readonly outstanding: number;
   /** Newest durable commit of this process; 0 before the first. */
@@ -65,6 +67,7 @@ export interface LiveFigures {
   readonly entries: number;
   readonly special: number;
   readonly tooLarge: number;
+  readonly rejected: number;
   readonly outstanding: number;
   readonly wireBytes: number;
   /** When the oldest change that is not durable was found (monotonic). */
@@ -140,13 +143,13 @@ export class StatusBoard {
 
   status(live: LiveFigures): SenderStatus {
     const nowMs = clockMs();
-    const { entries, special, tooLarge, outstanding, wireBytes, poll, oldestMs } = live;
+    const { entries, special, tooLarge, rejected, outstanding, wireBytes, poll, oldestMs } = live;
     return {
       ...this.#state(live),
       peer: this.#peer,
       inSync: this.#isInSync(live),
       lagMs: oldestMs === undefined ? 0 : Math.max(0, Math.round(nowMs - oldestMs)),
-      ...{ entries, special, tooLarge, outstanding, wireBytes, poll },
+      ...{ entries, special, tooLarge, rejected, outstanding, wireBytes, poll },
       ...this.#totals,
       watermark: this.#watermark,
       held: this.#held,

@@ -16,7 +16,7 @@ export class SweepReport {
   #figures: PollFigures | undefined;
   #figuresAtMs = Number.NEGATIVE_INFINITY;
   #deferredSinceMs: number | undefined;
-  #tree = { entries: 0, special: 0, tooLarge: 0 };
+  #tree = { entries: 0, special: 0, tooLarge: 0, rejected: 0 };
 
   constructor(events: Mailbox<SenderEvent>) {
     this.#events = events;
@@ -27,7 +27,7 @@ export class SweepReport {
   }
 
   /** Entries as of the last tick. */
-  get tree(): Readonly<Record<'entries' | 'special' | 'tooLarge', number>> {
+  get tree(): Readonly<Record<'entries' | 'special' | 'tooLarge' | 'rejected', number>> {
     return this.#tree;
   }
 
@@ -76,8 +76,8 @@ export class SweepReport {
       else this.#events.put({ kind: 'released' });
       this.#held = held;
     }
-    const { entries, special, tooLarge } = summary;
-    this.#tree = { entries, special, tooLarge };
+    const { entries, special, tooLarge, rejected } = summary;
+    this.#tree = { entries, special, tooLarge, rejected };
     this.#deferredSinceMs = summary.deferred > 0 ? (this.#deferredSinceMs ?? clockMs()) : undefined;
     const isQuiet = summary.changes === 0 && summary.deferred === 0 && outstanding === 0;
     const isSynced = isQuiet && gone === '' && held === '';

@@ -286,7 +286,7 @@ t.test('held deletes: rejected ones stay, and what comes back is replicated', as
   t.match(await sender.flush(), { held: 4 });
   t.equal(await sender.decide('reject'), 4);
   t.match(await sender.flush(), { held: 0 });
-  t.match(sender.status, { state: 'in sync', inSync: true });
+  t.match(sender.status, { state: 'in sync', inSync: true, rejected: 2 });
   t.equal(read(target, 'b/c'), '2');
   t.match(await sender.explain('a'), { state: 'rejected' });
   write(source, 'a', 'again');
