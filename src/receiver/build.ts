@@ -13,7 +13,7 @@ import { BaseVersion } from './base-version.ts';
 import type { BlockFinder, StagedPlace } from './block-finder.ts';
 import { blocksFrom, type FoundBlocks, type WantedBlock } from './block-source.ts';
 import type { Cloning } from './cloning.ts';
-import type { HoleCount } from './hole-count.ts';
+import { type HoleCount, isHollow } from './hole-count.ts';
 import { holdsBlock } from './recorded-content.ts';
 import { Rejection } from './rejection.ts';
 import { addToRuns, type Run } from './steps.ts';
@@ -205,7 +205,7 @@ export class Build {
   setAside(): void {
     const { unfinished } = this.#options;
     const isWorthIt = this.#keys.length > 0 || this.#isResumed;
-    if (!isWorthIt) {
+    if (!isWorthIt || isHollow(this.#holeCount, this.#count)) {
       this.discard();
       return;
     }

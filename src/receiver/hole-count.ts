@@ -18,3 +18,11 @@ export class HoleCount {
     this.#blocks -= count;
   }
 }
+
+/** Blocks of zeroes that an unfinished stage may have in any case: 2 MiB of memory. */
+const keptHolesMin = 65_536;
+
+/** Is a list of so many blocks not worth its memory? Zeroes are sent again in next to nothing. */
+export function isHollow(holeCount: number, blockCount: number): boolean {
+  return holeCount > Math.max(blockCount - holeCount, keptHolesMin);
+}

@@ -35,6 +35,30 @@ t.test('a base that is altered while it is copied from makes no version', async 
   t.match(rejected, [{ reason: 'base' }], 'it is sent again, from nothing');
 });
 
+t.test('of a stage that is cut short holes are not kept beyond its content', async t => {
+  const root = t.testdir();
+  const receiver = await Receiver.open({ ...receiverDefaults, root, fsync: 'off' });
+  t.teardown(() => receiver.close());
+  const sender = await FakeSender.open(receiver);
+  t.teardown(() => sender.close());
+  const unfinished = join(root, '.replica/unfinished');
+  const cut = async (stage: number, frames: number): Promise<number> => {
+    const { id } = sender.fileEntry(2 ** 40);
+    const open = { stage, id, size: 2 ** 40, baseVersion: 0 };
+    await sender.connection.send({ type: MessageType.StageOpen, ...open });
+    const data = sender.data(randomBytes(seededRandom(stage), 8192));
+    await sender.connection.send({ type: MessageType.StageData, stage, pieces: data });
+    const pieces = Array.from({ length: 2048 }, () => sender.zero(8192));
+    for (let i = 0; i < frames; i++)
+      await sender.connection.send({ type: MessageType.StageData, stage, pieces });
+    await sender.connection.send({ type: MessageType.StageAbort, stage });
+    await sender.offer([Buffer.alloc(16, stage)]); // Answered once it is over.
+    return fs.readdirSync(unfinished).length;
+  };
+  t.equal(await cut(1, 33), 0, '66,000 blocks of zeroes beside one of content');
+  t.ok((await cut(2, 10)) > 0, 'a few do no harm');
+});
+
 t.test('holes of files under way take no more memory than they may', async t => {
   const root = t.testdir();
   const receiver = await Receiver.open({ ...receiverDefaults, root, fsync: 'off' });
