@@ -1,5 +1,6 @@
-// Stages for whose content the quota has no room: what comes for them is not even written, and the
-// operation that would use one is rejected. A sender hears of it no sooner: it tries again later and later.
+// What one connection takes from the quota: for its open stages and the commits under way. What comes
+// for a stage that has no room is not even written, and the operation that would use it is rejected;
+// the sender hears of it no sooner, and tries again later and later.
 import { ReplicaError } from '../errors.ts';
 import { openStagesMax } from '../limits.ts';
 import { contentSize } from '../store/content-size.ts';
@@ -9,22 +10,22 @@ import type { Operation, StageOpen } from '../wire/messages.ts';
 import type { Quota } from './quota.ts';
 import type { Rejection } from './rejection.ts';
 
-interface RefusedStagesOptions {
+interface SessionQuotaOptions {
   readonly quota: Quota;
   readonly store: ReplicaStore;
   /** Is it open, as there is room for it? */
   readonly isOpen: (stage: number) => boolean;
 }
 
-export class RefusedStages {
-  readonly #options: RefusedStagesOptions;
+export class SessionQuota {
+  readonly #options: SessionQuotaOptions;
   readonly #faults = new Map<number, Rejection>();
   /** Bytes of the quota that open stages will take. */
   readonly #reserved = new Map<number, number>();
   /** Names whose file gets another name, in commits that are not in the records yet. */
   readonly #left = new Map<string, number>();
 
-  constructor(options: RefusedStagesOptions) {
+  constructor(options: SessionQuotaOptions) {
     this.#options = options;
   }
 
@@ -46,7 +47,7 @@ export class RefusedStages {
     return true;
   }
 
-  has(stage: number): boolean {
+  isRefused(stage: number): boolean {
     return this.#faults.has(stage);
   }
 

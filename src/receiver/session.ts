@@ -34,8 +34,8 @@ import { type Folders, privateName } from './folders.ts';
 import { sendDigests, sendListing } from './listings.ts';
 import type { LocalAttributes } from './local-attributes.ts';
 import type { Quota } from './quota.ts';
-import { RefusedStages } from './refused-stages.ts';
 import { fatalMessage, Rejection, refusal } from './rejection.ts';
+import { SessionQuota } from './session-quota.ts';
 import { type Staged, type StagedFolder, type StagedOf, Staging } from './staging.ts';
 import type { StagedNode, Step } from './steps.ts';
 import type { UnfinishedStages } from './unfinished.ts';
@@ -80,7 +80,7 @@ export class Session {
   readonly #options: SessionOptions;
   readonly #staging: Staging;
   #arriving: Arriving | undefined;
-  readonly #refused: RefusedStages;
+  readonly #quota: SessionQuota;
   #nextCommit: bigint;
   /** Node ids from here on are none that this sender can have got to. */
   readonly #idEnd: number;
@@ -96,7 +96,7 @@ export class Session {
       keepOpen: () => options.flush.keepsOpen(this.#arriving?.files.length ?? 0),
     });
     const isOpen = (stage: number): boolean => this.#staging.hasStage(stage);
-    this.#refused = new RefusedStages({ ...options, isOpen });
+    this.#quota = new SessionQuota({ ...options, isOpen });
     const { watermark, nextId } = options.store.head;
     this.#nextCommit = watermark + 1n;
     this.#idEnd = Math.min(nextId + idsPerConnectionMax, nodeIdMax);
@@ -131,13 +131,13 @@ export class Session {
         this.#offer(message);
         return;
       case MessageType.StageOpen:
-        if (this.#refused.refuses(message)) return;
+        if (this.#quota.refuses(message)) return;
         return this.#guard(() => this.#staging.openStage(message));
       case MessageType.StageData:
-        if (this.#refused.has(message.stage)) return;
+        if (this.#quota.isRefused(message.stage)) return;
         return this.#guard(() => this.#staging.addToStage(message.stage, message.pieces));
       case MessageType.StageAbort:
-        if (!this.#refused.end(message.stage)) this.#staging.abortStage(message.stage);
+        if (!this.#quota.end(message.stage)) this.#staging.abortStage(message.stage);
         return;
       case MessageType.InSync:
         this.#options.unfinished.forgetIdle();
@@ -225,7 +225,7 @@ export class Session {
     if (applied) this.#staging.settle(arriving.staged);
     releaseFolders(arriving);
     this.#options.quota.release(arriving.reserved);
-    this.#refused.settle(arriving.left);
+    this.#quota.settle(arriving.left);
     arriving.resolve();
     if (this.#isOver) return;
     if (!applied) {
@@ -245,7 +245,7 @@ export class Session {
   #discard(): void {
     const arriving = this.#arriving;
     this.#staging.close();
-    this.#refused.close();
+    this.#quota.close();
     if (!arriving) return;
     this.#options.quota.release(arriving.reserved);
     for (const file of arriving.files) file.close();
@@ -295,11 +295,11 @@ export class Session {
           return { ...operation, index, staged };
         }
         case 'hardlink':
-          arriving.reserved += this.#refused.reserve(operation);
+          arriving.reserved += this.#quota.reserve(operation);
           return { ...operation, index };
         case 'rename': {
           const { fromParent: parent, fromName: name } = operation;
-          arriving.left.push(this.#refused.leave({ parent, name }));
+          arriving.left.push(this.#quota.leave({ parent, name }));
           return { ...operation, index };
         }
         default:
@@ -329,10 +329,10 @@ export class Session {
   ): Promise<Step> {
     const { parent, name, entry } = operation;
     try {
-      arriving.reserved += this.#refused.reserve(operation);
+      arriving.reserved += this.#quota.reserve(operation);
     } catch (error) {
       const { content } = operation;
-      if (content.kind === 'stage' && !this.#refused.end(content.stage)) {
+      if (content.kind === 'stage' && !this.#quota.end(content.stage)) {
         this.#staging.abortStage(content.stage);
       }
       throw error;
