@@ -50,3 +50,27 @@ t.test('second looks are in memory together: so many as fit, and 32 of small fil
   t.strictSame(large, Array(5).fill(6 * mebibyte));
   t.strictSame(read.slice(large.length), [32, 32, 32, 4]);
 });
+
+t.test('a look that ends after its session answers for nobody', async t => {
+  const control = new LaneControl();
+  let reported = 0;
+  const options = {
+    control,
+    inFlight: { commitCount: 0 },
+    reader: {
+      readAll: async () => {
+        control.end();
+        return { contents: [], data: new ArrayBuffer(0) };
+      },
+    },
+    looks: {
+      report: async () => {
+        reported++;
+      },
+    },
+  };
+  const lane = new CommitLane(options as unknown as CommitLaneOptions);
+  lane.enqueueLook(lookAt(0, 1));
+  await t.rejects(lane.run({ isIdle: true }), { code: 'ERR_SOCKET' });
+  t.equal(reported, 0);
+});
