@@ -10,6 +10,7 @@ import { Home } from '../../test/support/programs.ts';
 import { compareByRsync } from '../../test/support/rsync.ts';
 import { ProcessMeter } from '../support/processes.ts';
 import { RsyncDaemon } from '../support/rsync-daemon.ts';
+import { touchMemory } from '../support/touch-memory.ts';
 import { makeLargeFile, makeSmallFiles } from '../support/trees.ts';
 
 const { values } = parseArgs({
@@ -28,6 +29,11 @@ const source = join(base, 'source');
 const target = join(base, 'target');
 fs.mkdirSync(source);
 
+/** As much as the copy takes (support/touch-memory.ts); small files are 4 KiB of it each. */
+const copySize =
+  values.large === undefined ? Number(values.files) * 4096 : Number(values.large) * 1024 * 1024;
+const touch = (): void => touchMemory(values.place, copySize);
+
 async function timeReplica(run: number): Promise<Result> {
   fs.rmSync(target, { recursive: true, force: true });
   fs.mkdirSync(target);
@@ -35,6 +41,7 @@ async function timeReplica(run: number): Promise<Result> {
   const plain = values.tls ? [] : ['--insecure'];
   const { program, port } = await home.receive(target, plain);
   const receiving = new ProcessMeter(program.child.pid ?? 0);
+  touch();
   const begunMs = performance.now();
   const push = home.push(source, `127.0.0.1:${port}`, ['--once', ...plain]);
   const sending = new ProcessMeter(push.child.pid ?? 0);
@@ -68,6 +75,7 @@ async function main(): Promise<void> {
   const rsync: number[] = [];
   for (let run = 0; run < Number(values.runs); run++) {
     for (const name of fs.readdirSync(rival)) fs.rmSync(join(rival, name), { recursive: true });
+    touch();
     rsync.push(await daemon.copy(source));
     const result = await timeReplica(run);
     replica.push(result);
