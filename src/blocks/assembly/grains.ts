@@ -5,7 +5,20 @@
 /** Candidates looked at for one window: bounds the time on repetitive content. */
 const stepsMax: u32 = 16;
 
+/** The larger of the sizes that SIMD digests whole; the smaller one uses the end of its weights. */
+const wideGrain: usize = 256;
+const narrowGrain: usize = 64;
+/**
+ * What a byte of a wide grain counts: factor^(256 - i), in four signed digits of 16 bits, lowest
+ * first; the 256 lowest digits, then the 256 next ones.
+ */
+const weights = memory.data(2048, 16);
+const digitBytes: usize = 512;
+
 let factor: u64 = 1;
+/** The sum of all weights of a grain: bytes count one more than they are. */
+let wideSum: u64 = 0;
+let narrowSum: u64 = 0;
 let hashes: usize = 0;
 let places: usize = 0;
 let heads: usize = 0;
@@ -16,6 +29,21 @@ let shift: u32 = 0;
 /** The secret factor of the polynomial, odd; its halves, since numbers are what callers have. */
 export function setFactor(high: u32, low: u32): void {
   factor = (<u64>high << 32) | low;
+  wideSum = 0;
+  let weight: u64 = 1;
+  for (let i: usize = 1; i <= wideGrain; i++) {
+    weight *= factor;
+    wideSum += weight;
+    if (i == narrowGrain) narrowSum = wideSum;
+    const at = weights + ((wideGrain - i) << 1);
+    // What a digit is below its 16 bits, the next one carries.
+    let rest = weight;
+    for (let digit: usize = 0; digit < 4; digit++) {
+      const low = <i16>rest;
+      store<i16>(at + digit * digitBytes, low);
+      rest = (rest - <u64>(<i64>low)) >> 16;
+    }
+  }
 }
 
 /**
@@ -37,10 +65,67 @@ export function layGrains(
 export function digestGrains(start: usize, end: usize, size: usize, to: usize): void {
   while (start < end) {
     const stop = start + size < end ? start + size : end;
-    store<u32>(to, upper(digest(start, stop)));
+    store<u32>(to, grainOf(start, stop));
     to += 4;
     start = stop;
   }
+}
+
+/** The hash of memory[start, end). */
+// @ts-ignore: decorator
+@inline
+function grainOf(start: usize, end: usize): u32 {
+  const size = end - start;
+  if (size == wideGrain) return <u32>((weigh(start, end, 0) + wideSum) >> 32);
+  if (size == narrowGrain) {
+    return <u32>((weigh(start, end, 2 * (wideGrain - narrowGrain)) + narrowSum) >> 32);
+  }
+  return upper(digest(start, end));
+}
+
+/**
+ * The sum of memory[at, end), whole 16s, each byte times its weight; the first one's is at
+ * `weights + from`. A digit's sums stay below 2^29: 64 products of 8 and 15 bits in each lane.
+ */
+// @ts-ignore: decorator
+@inline
+function weigh(at: usize, end: usize, from: usize): u64 {
+  let sum0 = i32x4.splat(0);
+  let sum1 = sum0;
+  let sum2 = sum0;
+  let sum3 = sum0;
+  let by = weights + from;
+  while (at < end) {
+    const bytes = v128.load(at);
+    const first = i16x8.extend_low_i8x16_u(bytes);
+    const second = i16x8.extend_high_i8x16_u(bytes);
+    sum0 = i32x4.add(sum0, dot(first, second, by));
+    sum1 = i32x4.add(sum1, dot(first, second, by + digitBytes));
+    sum2 = i32x4.add(sum2, dot(first, second, by + 2 * digitBytes));
+    sum3 = i32x4.add(sum3, dot(first, second, by + 3 * digitBytes));
+    at += 16;
+    by += 32;
+  }
+  return total(sum0) + (total(sum1) << 16) + (total(sum2) << 32) + (total(sum3) << 48);
+}
+
+// @ts-ignore: decorator
+@inline
+function dot(first: v128, second: v128, by: usize): v128 {
+  return i32x4.add(
+    i32x4.dot_i16x8_s(first, v128.load(by)),
+    i32x4.dot_i16x8_s(second, v128.load(by, 16)),
+  );
+}
+
+// @ts-ignore: decorator
+@inline
+function total(sums: v128): u64 {
+  const pairs = i64x2.add(
+    i64x2.extend_low_i32x4_s(sums),
+    i64x2.extend_high_i32x4_s(sums),
+  );
+  return <u64>(i64x2.extract_lane(pairs, 0) + i64x2.extract_lane(pairs, 1));
 }
 
 /** The last byte counts as much as the others, of few bytes too. */
@@ -110,7 +195,7 @@ function sizeOf(grain: u32): u32 {
 @inline
 function isAt(grain: u32, at: usize, end: usize): bool {
   const stop = at + sizeOf(grain);
-  return stop <= end && upper(digest(at, stop)) == hashOf(grain);
+  return stop <= end && grainOf(at, stop) == hashOf(grain);
 }
 
 /** The grain that follows in the old version, or `count`. */
