@@ -10,6 +10,8 @@ export interface CliContext extends BaseContext {
   readonly uid: number | undefined;
   /** Aborted by SIGINT and SIGTERM. */
   readonly signal: AbortSignal;
+  /** Lets go of what was used lately and no longer is. */
+  readonly sweepYoung: () => void;
   /** A thread hangs in a system call and could not be ended: the process must not wait for it. */
   readonly onHungThread: () => void;
   /** Calls `handler` at each SIGHUP, until the returned function is called. */

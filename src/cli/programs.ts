@@ -2,6 +2,7 @@
 // loaded when it is first needed: half of a short run's time went into modules it did not use.
 import type { Duplex } from 'node:stream';
 import type { Connection } from '../net/connection.ts';
+import type { ConnectionOptions } from '../net/connection-options.ts';
 import type { dial } from '../net/dial.ts';
 import type { Listener } from '../net/listener.ts';
 import type { Throttle } from '../net/throttle.ts';
@@ -32,7 +33,7 @@ export interface Programs {
   readonly connectionOver: (
     stream: Duplex,
     peer: string,
-    signal: AbortSignal,
+    options: Pick<ConnectionOptions, 'signal' | 'onRead'>,
   ) => Promise<Connection>;
   readonly memoryPair: (throttle?: Throttle) => Promise<[Connection, Connection]>;
   readonly listen: (options: ListenOptions) => Promise<RunningListener>;
@@ -46,9 +47,9 @@ export interface Programs {
 export const realPrograms: Programs = {
   dial: async options => (await import('../net/dial.ts')).dial(options),
   dialSsh: async options => (await import('./ssh.ts')).dialSsh(options),
-  connectionOver: async (stream, peer, signal) => {
+  connectionOver: async (stream, peer, options) => {
     const { Connection } = await import('../net/connection.ts');
-    return Connection.over(stream, { checksum: true, peer, signal });
+    return Connection.over(stream, { checksum: true, peer, ...options });
   },
   memoryPair: async throttle => (await import('../net/memory-pair.ts')).memoryPair(throttle),
   listen: async options => (await import('../net/listener.ts')).Listener.open(options),

@@ -32,6 +32,8 @@ export const defaultLimits: ConnectionLimits = {
   tlsRecordsMax,
 };
 
+export type OnRead = (byteCount: number) => void;
+
 export interface ConnectionOptions {
   /** True where nothing else protects the bytes. */
   readonly checksum: boolean;
@@ -45,4 +47,6 @@ export interface ConnectionOptions {
   readonly compression?: Compression | undefined;
   /** What is written keeps to it. */
   readonly throttle?: Throttle | undefined;
+  /** Called for each chunk that was read. */
+  readonly onRead?: OnRead | undefined;
 }

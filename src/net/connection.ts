@@ -83,13 +83,13 @@ export class Connection {
     this.#stream = stream;
     this.#limits = { ...defaultLimits, ...options.limits };
     this.#clock = new LinkClock(this.#limits, performance.now());
-    const { checksum } = options;
+    const { checksum, onRead } = options;
     this.#checksum = checksum;
     this.#compression = options.compression ?? noCompression;
     this.features = featuresOf(this.#compression);
     const { throttle } = options;
     this.#outbox = new Outbox(stream, { checksum, throttle, onWritten: () => this.#onWritten() });
-    this.#inbox = new Inbox(stream, { checksum, clock: this.#clock });
+    this.#inbox = new Inbox(stream, { checksum, clock: this.#clock, onRead });
     this.greeted = new Promise(resolve => {
       this.#settleGreeted = resolve;
     });

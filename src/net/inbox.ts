@@ -5,12 +5,14 @@ import { ReplicaError } from '../errors.ts';
 import { payloadSizeMax } from '../limits.ts';
 import { type Frame, FrameDecoder } from '../wire/frame-decoder.ts';
 import { packedType } from '../wire/packed.ts';
+import type { OnRead } from './connection-options.ts';
 import type { LinkClock } from './link-clock.ts';
 import type { Unpacker } from './packing.ts';
 
 export class Inbox {
   readonly #stream: Duplex;
   readonly #clock: LinkClock;
+  readonly #onRead: OnRead | undefined;
   readonly #decoder: FrameDecoder;
   readonly #checksum: boolean;
   /** Set once packed frames may come. */
@@ -28,9 +30,17 @@ export class Inbox {
   /** Set while somebody waits. */
   #wake: (() => void) | undefined;
 
-  constructor(stream: Duplex, options: { readonly checksum: boolean; readonly clock: LinkClock }) {
+  constructor(
+    stream: Duplex,
+    options: {
+      readonly checksum: boolean;
+      readonly clock: LinkClock;
+      readonly onRead?: OnRead | undefined;
+    },
+  ) {
     this.#stream = stream;
     this.#clock = options.clock;
+    this.#onRead = options.onRead;
     this.#decoder = new FrameDecoder(options);
     this.#checksum = options.checksum;
     stream.on('data', (chunk: Buffer) => this.#onData(chunk));
@@ -121,6 +131,7 @@ export class Inbox {
   #onData(chunk: Buffer): void {
     if (this.#isDiscarding) return;
     this.#bytes += chunk.length;
+    this.#onRead?.(chunk.length);
     this.#decoder.push(chunk);
     if (!this.#wake) {
       this.#stream.pause();

@@ -8,7 +8,7 @@ import * as limits from '../limits.ts';
 import type { Log } from '../log.ts';
 import { callerOf, formatAddress, isLoopbackAddress } from './address.ts';
 import { Connection } from './connection.ts';
-import type { ConnectionLimits } from './connection-options.ts';
+import type { ConnectionLimits, OnRead } from './connection-options.ts';
 import { type Compression, compressionFor } from './packing.ts';
 import { idOf, type Psk, pskOf, pskTlsOptions } from './psk.ts';
 
@@ -39,6 +39,8 @@ export interface ListenerOptions {
   readonly log: Log;
   readonly limits?: Partial<ListenerLimits> | undefined;
   readonly compression?: Compression | undefined;
+  /** Of all connections. */
+  readonly onRead?: OnRead | undefined;
 }
 
 interface Stranger {
@@ -252,6 +254,7 @@ export class Listener {
       peerKeyId: key?.id,
       limits: this.#options.limits,
       compression: compressionFor(this.#options.compression, isLoopbackAddress(address)),
+      onRead: this.#options.onRead,
     });
     void connection.greeted.then(() => this.#forget(id));
     if (key && this.#countOf(key) >= this.#limits.connectionsPerKeyMax) {

@@ -85,24 +85,27 @@ t.test('kernel and oracle have the same grains', async t => {
   }
 });
 
-t.test('also of the largest bytes, and under factors whose powers carry in every digit', async t => {
-  const block = Buffer.alloc(256 + 64 + 16 + 1, 0xff);
-  for (const hex of [
-    '0000000000000001',
-    '0000000000007fff',
-    '0000000000008001',
-    '7fff7fff7fff7fff',
-    '8000800080008001',
-    'ffffffffffffffff',
-  ]) {
-    const one = BigInt(`0x${hex}`);
-    const kernels = new GrainKernels(one);
-    kernels.data.set(block, 0);
-    for (const size of [64, 256]) {
-      t.same(kernels.digest(0, block.length, size), grainsOf(block, size, one), hex);
+t.test(
+  'also of the largest bytes, and under factors whose powers carry in every digit',
+  async t => {
+    const block = Buffer.alloc(256 + 64 + 16 + 1, 0xff);
+    for (const hex of [
+      '0000000000000001',
+      '0000000000007fff',
+      '0000000000008001',
+      '7fff7fff7fff7fff',
+      '8000800080008001',
+      'ffffffffffffffff',
+    ]) {
+      const one = BigInt(`0x${hex}`);
+      const kernels = new GrainKernels(one);
+      kernels.data.set(block, 0);
+      for (const size of [64, 256]) {
+        t.same(kernels.digest(0, block.length, size), grainsOf(block, size, one), hex);
+      }
     }
-  }
-});
+  },
+);
 
 t.test('patches make the new version of the old one, whatever was edited', async t => {
   let refined = 0;

@@ -73,6 +73,18 @@ async function receive(
   return { ...result, home: realpathSync(home) };
 }
 
+t.test('memory is swept each time 4 MiB were read, by whatever connections', async t => {
+  const doubles = new Doubles();
+  let sweeps = 0;
+  await receive(t, doubles, [], { sweepYoung: () => sweeps++ });
+  const { onRead } = doubles.listener ?? {};
+  t.equal(sweeps, 0);
+  for (let i = 0; i < 64 * 3 - 1; i++) onRead?.(64 * 1024);
+  t.equal(sweeps, 2);
+  onRead?.(64 * 1024);
+  t.equal(sweeps, 3);
+});
+
 t.test('listens, says where, and ends with exit 0 when told to', async t => {
   const doubles = new Doubles();
   const { code, stdout, stderr, home } = await receive(t, doubles);

@@ -62,6 +62,21 @@ async function stranger(
   return { socket, closed };
 }
 
+t.test('who opened the listener hears of every byte that was read', async t => {
+  let bytes = 0;
+  const onRead = (count: number): void => {
+    bytes += count;
+  };
+  const listener = await listenerFor(t, {}, { onRead });
+  const client = await dialTo(listener.address.port);
+  await client.send(helloOf('sender'));
+  const { value: server } = await listener.connections().next();
+  await server?.messages().next();
+  t.equal(bytes, client.bytesSent);
+  t.equal(bytes, server?.bytesReceived);
+  await Promise.all([client.close(), server?.close()]);
+});
+
 t.test(
   'strangers of every kind are sent away in time, and a good client gets in meanwhile',
   async t => {

@@ -22,6 +22,7 @@ export interface InProcessOptions {
   readonly signal?: AbortSignal;
   readonly programs?: Programs;
   readonly isTerminal?: boolean;
+  readonly sweepYoung?: () => void;
   /** To read along while the command runs. */
   readonly stdout?: TextSink;
   readonly stderr?: TextSink;
@@ -54,6 +55,7 @@ export async function runInProcess(
     hostname: 'testhost',
     uid: process.geteuid?.(),
     signal: options.signal ?? new AbortController().signal,
+    sweepYoung: options.sweepYoung ?? (() => {}),
     onHungThread: () => {},
     onHangup: () => () => {},
   };
