@@ -182,6 +182,7 @@ export class PushCommand extends ReplicaCommand {
       flags: this,
       compression,
       throttle: bandwidth.throttle,
+      isDryRun: own.dryRun,
     };
     let running: RunningSender | undefined;
     const metrics = new PushMetrics({

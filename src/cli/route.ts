@@ -17,6 +17,7 @@ import { timeoutBounds } from './push-settings.ts';
 import type { Surroundings } from './replica-command.ts';
 import { usage } from './settings.ts';
 import { type SshTarget, splitCommand, sshCommand } from './ssh-command.ts';
+import { standInFor } from './stand-in.ts';
 import { hostName, isLoopbackHost, sshName, type Target } from './target.ts';
 
 /** One attempt to connect; the sender tries again for as long as it is told to. */
@@ -61,6 +62,8 @@ export interface RouteOptions {
   readonly throttle?: Throttle;
   /** For a verifier: the target must be a replica, and stays as it is. */
   readonly isOnlyVerified?: boolean;
+  /** A folder on this machine that is no replica yet stays as it is. */
+  readonly isDryRun?: boolean;
 }
 
 export function openRoute(target: Target, source: string, options: RouteOptions): Promise<Route> {
@@ -76,14 +79,16 @@ export function openRoute(target: Target, source: string, options: RouteOptions)
 
 /** The receiver runs in this process; the frames are the same. */
 async function localRoute(path: string, source: string, options: RouteOptions): Promise<Route> {
-  const { programs, context, flags, throttle, isOnlyVerified = false } = options;
+  const { programs, context, flags, throttle } = options;
+  const { isOnlyVerified = false, isDryRun = false } = options;
   const { settings, log } = options.surroundings;
   const root = resolve(context.cwd, path);
   checkApart(source, realPathOf(root));
   const own = isOnlyVerified
     ? { ...asItIs, specialBits: settings.switch('special-bits', flags.specialBits) }
     : readDestinationSettings(settings, { ...noFlags, ...flags });
-  if (!isOnlyVerified) checkDestination(root);
+  const standIn = isDryRun ? standInFor(root) : undefined;
+  if (!isOnlyVerified) checkDestination(standIn?.root ?? root);
   else if (!statSync(root, { throwIfNoEntry: false })?.isDirectory()) {
     throw new ReplicaError('ERR_PATH', `there is no replica at ${root}`);
   }
@@ -95,7 +100,8 @@ async function localRoute(path: string, source: string, options: RouteOptions): 
     warn: (fields, message) => log.warn(fields, message),
     error: (fields, message) => log.error(fields, message),
   };
-  const receiver = await openReceiver({ root, ...own, isOnlyVerified, log: quietLog });
+  const kept = { ...own, isOnlyVerified, log: quietLog };
+  const receiver = await openReceiver({ ...kept, root: standIn?.root ?? root });
   return {
     name: `file:${realPathOf(root)}`,
     connect: async () => {
@@ -106,7 +112,10 @@ async function localRoute(path: string, source: string, options: RouteOptions): 
       });
       return near;
     },
-    close: () => receiver.close(),
+    close: async () => {
+      await receiver.close();
+      standIn?.remove();
+    },
   };
 }
 

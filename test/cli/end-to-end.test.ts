@@ -104,11 +104,42 @@ t.test('a folder on this machine needs no second command', async t => {
 
 t.test('--dry-run prints what it would do and does none of it', async t => {
   const stage = new Stage(t);
-  mkdirSync(stage.at('dst'));
-  const { code, stdout } = await stage.run('push', 'src', './dst', '-n');
-  t.equal(code, 0);
-  for (const name of ['a.txt', 'sub', 'sub/b.txt', 'link']) t.match(stdout, name);
-  t.same(readdirSync(stage.at('dst')), ['.replica']);
+  const env = { TMPDIR: stage.at('tmp') };
+  mkdirSync(env.TMPDIR);
+  const dry = (...argv: string[]) =>
+    runSpawned(['push', 'src', './dst', '-n', ...argv], {
+      home: stage.at('home'),
+      cwd: stage.folder,
+      env,
+    });
+  for (const isThere of [false, true]) {
+    if (isThere) mkdirSync(stage.at('dst'));
+    const { code, stdout } = await dry();
+    t.equal(code, 0);
+    for (const name of ['a.txt', 'sub', 'sub/b.txt', 'link']) t.match(stdout, name);
+    t.equal(existsSync(stage.at('dst')), isThere);
+    if (isThere) t.same(readdirSync(stage.at('dst')), []);
+    t.same(readdirSync(env.TMPDIR), [], 'nothing is left elsewhere either');
+  }
+  await stage.run('push', 'src', './dst', '--once');
+  t.same(await stage.difference(), [], 'what the dry run noted is no reason to leave anything out');
+  t.match(await dry(), { code: 0, stdout: '' });
+  writeFileSync(stage.at('src/new'), '');
+  t.match((await dry()).stdout, /create.* new/);
+  t.notOk(existsSync(stage.at('dst/new')));
+});
+
+t.test('--dry-run refuses what the run would refuse', async t => {
+  const stage = new Stage(t);
+  const nowhere = await stage.run('push', 'src', './none/dst', '-n');
+  t.match(nowhere, {
+    code: 3,
+    stderr: /none\/dst cannot be made: its parent folder does not exist/,
+  });
+  mkdirSync(stage.at('full'));
+  writeFileSync(stage.at('full/mine'), '');
+  t.match(await stage.run('push', 'src', './full', '-n'), { code: 3, stderr: /--adopt/ });
+  t.same(readdirSync(stage.at('full')), ['mine']);
 });
 
 t.test('a log file in the source does not keep replication busy', async t => {
