@@ -111,7 +111,8 @@ export class SweepView {
 
   /** Looks at a name found in the directory, recorded or not. */
   checkFound(id: NodeId, name: Name): void {
-    if (this.changes.entry(id, name)) return;
+    const isReserved = id === rootId && this.options.folders.isReserved(name);
+    if (isReserved || this.changes.entry(id, name)) return;
     try {
       const directory = this.open(id);
       const now = directory?.lstat(name);
