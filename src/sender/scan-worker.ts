@@ -15,6 +15,7 @@ import type { ReceiverState } from './confirmed.ts';
 import type { Verdict } from './deletes.ts';
 import type { Explanation } from './explain.ts';
 import { type Packed, packChanges, unpackConfirmations } from './packed.ts';
+import { RacyFiles } from './racy-files.ts';
 import type { ScanOptions } from './scan-options.ts';
 import { Scanner } from './scanner.ts';
 
@@ -25,6 +26,7 @@ let store: SnapshotStore | undefined;
 let folder = '';
 let isStarting = true;
 let scanner: Scanner | undefined;
+let racy: RacyFiles | undefined;
 const opened = (): Scanner => {
   if (scanner === undefined) throw new Error('not opened');
   return scanner;
@@ -54,6 +56,7 @@ const methods = {
     const { jobs, attributes, scan } = options;
     const source = new AdaptiveSource({ root: scan.root, jobs, attributes });
     scanner = new Scanner(store, source, scan);
+    racy = new RacyFiles({ store, observed: scanner.observed, beganMs: Date.now() });
     return { checkSecret: new Uint8Array(checkSecretOf(store)), rebuilt };
   },
 
@@ -85,6 +88,9 @@ const methods = {
   clear: (_: undefined): void => opened().confirmed.clear(),
   entryCount: (_: undefined): number => opened().confirmed.entryCount,
 
+  beginRun: (isOnce: boolean): void => racy?.begin(isOnce),
+  endRun: (_: undefined): void => racy?.end(),
+
   next(limits: { room: number; sliceMs: number; budgetMs: number }): Moved<SentSlice> {
     const slice = opened().next(limits.room, limits.sliceMs, limits.budgetMs);
     if (slice.summary !== undefined) complete();
@@ -110,6 +116,7 @@ const methods = {
   ): void {
     for (const { id, isSame, parent, name } of results) {
       opened().observed.looked(id, isSame, { parent, name });
+      racy?.looked(isSame);
     }
   },
 

@@ -55,10 +55,13 @@ export class Ticker {
   async run(): Promise<SenderOutcome | undefined> {
     const { signal, intervalMs, checksum, cpuShare, cpuMs, dryRun } = this.#options;
     const once = this.#options.once || dryRun;
-    const { steering } = this.#parts;
+    const { scanner, steering } = this.#parts;
     const transfer = this.#transfer;
     const nowMs = (): number => performance.now();
     const budget = new CpuBudget({ share: cpuShare, intervalMs, cpuMs, nowMs });
+    // A part of the tree is no place to look for what other runs had left.
+    const isWhole = !dryRun && this.#options.paths.length === 0;
+    if (isWhole) await scanner.call('beginRun', once);
     let retries = 0;
     const settledByMs = nowMs() + onceSettlingPeriods * this.#settleMs;
     for (;;) {
@@ -73,6 +76,7 @@ export class Ticker {
         const summary = await this.#tick(budgetMs);
         if (dryRun) return noOutcome;
         await this.#orStopped(transfer.idle());
+        await this.#orStopped(transfer.looked());
         if (transfer.isDoubtful) return undefined;
         this.#assertSettled();
         const isMoving = summary.changes > 0 && summary.root.kind === 'ok';
@@ -85,6 +89,7 @@ export class Ticker {
         if (isSettled && isMoving) await this.#note({ ...summary, changes: 0 });
         if (isSettled || retries > onceRetriesMax) {
           await this.#reportSettling();
+          if (isWhole && isSettled) await scanner.call('endRun', undefined);
           return this.#outcomeOfOnce(summary);
         }
         if (!isMoving) await delay(100, signal);

@@ -1,5 +1,12 @@
 // The built commands against each other: what a user sees from start to end.
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { hasFuse, mountFuse } from '../support/mounts.ts';
@@ -127,6 +134,15 @@ t.test('--dry-run prints what it would do and does none of it', async t => {
   writeFileSync(stage.at('src/new'), '');
   t.match((await dry()).stdout, /create.* new/);
   t.notOk(existsSync(stage.at('dst/new')));
+});
+
+t.test('--once waits for what has to be read again, however long that takes', async t => {
+  const stage = new Stage(t);
+  // Takes longer to read than a run waits for files that keep changing.
+  truncateSync(stage.at('src/a.txt'), 3 * 1024 ** 3);
+  t.equal((await stage.run('push', 'src', './dst', '--once')).code, 0);
+  t.match(await stage.run('push', 'src', './dst', '--once'), { code: 0 }, 'it had just changed');
+  t.match(await stage.run('push', 'src', './dst', '--once', '--checksum'), { code: 0 });
 });
 
 t.test('--dry-run refuses what the run would refuse', async t => {
