@@ -50,6 +50,7 @@ function handlers(
     resume: () => sender.resume(),
     approve: () => sender.decide('approve'),
     reject: () => sender.decide('reject'),
+    unreject: () => sender.decide('undo'),
   };
 }
 

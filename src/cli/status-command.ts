@@ -97,7 +97,9 @@ export function describe(push: RunningPush, status: PushStatus): readonly [strin
   const { rejected = 0 } = status;
   if (rejected > 0) {
     const names = count(rejected, 'name', 'names');
-    lines.push(`${names} gone at the source stay at the replica: their deletes were rejected`);
+    lines.push(
+      `${names} gone at the source stay at the replica: their deletes were rejected ('replica reject --undo' takes that back)`,
+    );
   }
   if (bwlimit !== 'off') lines.push(`limited by --bwlimit ${bwlimit}`);
   if (poll !== undefined) lines.push(describePoll(poll));

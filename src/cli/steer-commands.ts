@@ -150,8 +150,17 @@ export class RejectCommand extends OnePushCommand {
     choiceNote,
   ];
 
+  undo = Option.Boolean('--undo', {
+    description: 'Take back what was rejected: it is judged anew, and held if it was before',
+  });
+
   protected override async perform(surroundings: Surroundings): Promise<ExitCode> {
     const push = await this.one(surroundings);
+    if (this.undo) {
+      const undone = Number(await this.ask(push, 'unreject'));
+      this.print({ undone }, `${count(undone, 'name')} judged anew`);
+      return ExitCode.Done;
+    }
     const rejected = Number(await this.ask(push, 'reject'));
     this.print({ rejected }, `${count(rejected, 'delete')} rejected`);
     return ExitCode.Done;

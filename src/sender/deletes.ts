@@ -22,8 +22,8 @@ interface Gone {
   readonly round: number;
 }
 
-/** What a user says of held deletes. */
-export type Verdict = 'approve' | 'reject';
+/** What a user says of held deletes, or ('undo') of those that were rejected. */
+export type Verdict = 'approve' | 'reject' | 'undo';
 
 /** Rejected deletes that are remembered; beyond them the oldest are held anew. */
 const rejectedMax = 1_000_000;
@@ -57,6 +57,7 @@ export class Deletes {
   readonly #approved = new Map<string, NodeId>();
   /** Names whose delete was rejected, and the nodes they had; until the process ends. */
   readonly #rejected = new Map<string, NodeId>();
+  #wantsSweep = false;
 
   constructor(state: ScanState, root: RootGuard, changes: NodeChanges) {
     this.#state = state;
@@ -80,6 +81,11 @@ export class Deletes {
     return this.#rejected.size;
   }
 
+  /** Names that were passed over are to be found gone again: that takes a look at every directory. */
+  get wantsSweep(): boolean {
+    return this.#wantsSweep;
+  }
+
   /** Names found gone whose delete is neither handed out nor held. */
   get waitingCount(): number {
     if (this.#held !== undefined) return 0;
@@ -90,9 +96,11 @@ export class Deletes {
 
   /**
    * Deletes that are held now, and no others, are handed out by the next looks ('approve'), or those
-   * names stay at the replica ('reject'). Returns how many deletes were held.
+   * names stay at the replica ('reject'). Returns how many deletes were held; of 'undo', how many
+   * names are judged anew.
    */
   decide(verdict: Verdict): number {
+    if (verdict === 'undo') return this.#unreject();
     const count = this.#held?.count ?? 0;
     if (count === 0) return 0;
     this.#isMoved = true;
@@ -115,6 +123,13 @@ export class Deletes {
     }
     this.#held = undefined;
     this.#heldOnes = [];
+    return count;
+  }
+
+  #unreject(): number {
+    const count = this.#rejected.size;
+    this.#rejected.clear();
+    this.#wantsSweep ||= count > 0;
     return count;
   }
 
@@ -143,6 +158,7 @@ export class Deletes {
 
   /** A sweep of the whole tree finds everything anew. */
   beginWhole(): void {
+    this.#wantsSweep = false;
     this.#gone.clear();
     this.#earlier = new Map();
   }

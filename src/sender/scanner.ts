@@ -166,7 +166,8 @@ export class Scanner {
     }
     this.#isElsewhere = false;
     this.#rereads.begin();
-    const isWhole = this.#rereads.wantsSweep || this.#poller.fits(budgetMs);
+    const wantsSweep = this.#rereads.wantsSweep || this.#deletes.wantsSweep;
+    const isWhole = wantsSweep || this.#poller.fits(budgetMs);
     if (isWhole) yield* this.#poller.sweep(root, this.#rules);
     else yield* this.#poller.look(root, budgetMs);
     findings.endVisits();

@@ -225,7 +225,8 @@ export class Sender {
 
   /**
    * What becomes of held deletes: 'approve' carries them out, 'reject' leaves those entries at the
-   * replica for as long as this sender runs. Returns how many there were.
+   * replica for as long as this sender runs, 'undo' has what was rejected judged anew. Returns how
+   * many there were.
    */
   async decide(verdict: Verdict): Promise<number> {
     const count = await this.#scanner.call('decide', verdict);

@@ -198,6 +198,12 @@ t.test('held deletes are shown, and approved or rejected', async t => {
       const left = verdict === 'approve' ? ['c', 'index.html'] : ['a', 'b', 'c', 'index.html'];
       const names = fs.readdirSync(join(home, 'copy')).filter(name => name !== '.replica');
       t.same(names.sort(), left);
+      const undone = verdict === 'approve' ? 0 : 2;
+      t.match(await run('reject', '--undo'), {
+        code: 0,
+        stdout: `${undone === 0 ? '0 names' : '2 names'} judged anew\n`,
+      });
+      t.match(await run('flush'), { code: undone === 0 ? 0 : 25 });
     });
   }
 });

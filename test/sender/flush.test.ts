@@ -297,6 +297,26 @@ t.test('held deletes: rejected ones stay, and what comes back is replicated', as
   t.equal(await sender.decide('reject'), 0, 'nothing is held');
 });
 
+t.test('a rejection that is taken back: the next look holds it again, however short', async t => {
+  const { root, scanner } = openScanner(t, 'undo', { maxDelete: { kind: 'count', value: 1 } });
+  fs.mkdirSync(join(root, 'd'), { recursive: true });
+  for (const name of ['a', 'b', 'c', 'd/e']) write(root, name, name);
+  const confirm = (changes: readonly Change[]): void =>
+    scanner.observed.confirm(changes.map(({ token }) => ({ token })));
+  confirm(sweep(scanner).changes);
+  for (const name of ['a', 'b', 'd/e']) fs.rmSync(join(root, name));
+  t.match(sweep(scanner).summary, { held: { count: 3 }, rejected: 0 });
+  t.equal(scanner.decide('reject'), 3);
+  const short = { budgetMs: 1e-9 };
+  const { changes, summary } = sweep(scanner);
+  confirm(changes);
+  t.match(summary, { held: undefined, rejected: 3 });
+  t.match(sweep(scanner, short).summary, { held: undefined, rejected: 3 });
+  t.equal(scanner.decide('undo'), 3);
+  t.match(sweep(scanner, short).summary, { held: { count: 3 }, rejected: 0 });
+  t.equal(scanner.decide('undo'), 0);
+});
+
 t.test('each path is explained', async t => {
   const files = {
     'docs/plan.txt': 'plan',
