@@ -24,7 +24,7 @@ import {
 } from '../store/receiver-records.ts';
 import type { Lost, Rejected } from '../wire/messages.ts';
 import { Aside, type Waiting } from './aside.ts';
-import { fatalMessage, Rejection, refusal } from './rejection.ts';
+import { fatalMessage, otherFormInTheWay, Rejection, refusal } from './rejection.ts';
 import type { StagedNode, Step } from './steps.ts';
 import { type ApplyOptions, type OpenPlace, TreeView } from './tree-view.ts';
 
@@ -238,6 +238,10 @@ export class Applier {
 
   /** Displaces what is at a place, and acts; undoes the one if the other fails. */
   #over(place: OpenPlace, present: BigIntStats | undefined, stays: boolean, act: () => void): void {
+    if (this.#isTakenFor(place, present)) {
+      const path = this.#tree.path(place.parent, place.name);
+      throw new Rejection('refused', `${path}: ${otherFormInTheWay}`);
+    }
     const displaced = this.#aside.displace(place, present, stays);
     try {
       act();
@@ -246,6 +250,12 @@ export class Applier {
       throw error;
     }
     displaced.record();
+  }
+
+  /** Is what the file system finds at the name under another one, that differs in case or form? */
+  #isTakenFor(place: OpenPlace, present: BigIntStats | undefined): boolean {
+    if (!present || this.#changes.entry(place.parent, place.name)) return false;
+    return !this.#aside.isVacated(place, present) && !isListed(place);
   }
 
   #dropStaged({ name }: StagedNode): void {
@@ -344,15 +354,17 @@ export class Applier {
     const from = { parent: fromParent, name: fromName, directory: fromDirectory };
     const found = fromDirectory.lstat(fromName);
     const isMoved = this.#isMovedBefore(from, current, found);
+    // Only its case changes, where names of another case are the same one.
+    const isRecased = present?.ino === found?.ino && this.#isTakenFor(place, present);
     if (isMoved && this.#isUntouched(place, present, entry)) {
       // It had drifted before, and was put aside: nothing was renamed.
       this.#aside.forget(from, current);
       throw new Rejection('gone', `${this.#tree.path(fromParent, fromName)}: it had drifted`);
     }
-    if (isMoved || this.#isChangedSince(place, present)) {
+    if (isMoved || (!isRecased && this.#isChangedSince(place, present))) {
       this.#aside.recordDone(place);
       // The name it was to leave, if it was linked and not renamed.
-      if (found && entry.kind !== 'directory' && !isMoved) {
+      if (found && entry.kind !== 'directory' && !isMoved && isListed(from)) {
         this.#aside.vacate(from, found.ino);
       }
     } else {
@@ -363,7 +375,8 @@ export class Applier {
       if (entry.kind === 'directory') this.#tree.touch(entry.id);
       const isSameFile = present?.ino === found.ino;
       const stays = entry.kind !== 'directory';
-      this.#over(place, present, stays, () => this.#move(step, from, place, isSameFile));
+      if (isRecased) fromDirectory.rename(fromName, directory, name);
+      else this.#over(place, present, stays, () => this.#move(step, from, place, isSameFile));
     }
     this.#recordRename(step);
     this.#tree.setAttributes(place, current, entry);
@@ -503,4 +516,8 @@ export class Applier {
     const current = this.#changes.entry(place.parent, place.name);
     return !(current && this.#tree.isCurrent(place.directory, place.name, current, present));
   }
+}
+
+function isListed({ directory, name }: OpenPlace): boolean {
+  return directory.list().includes(name);
 }

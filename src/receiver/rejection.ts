@@ -30,13 +30,15 @@ export function fatalMessage(error: unknown): string | undefined {
   return message && `${message} (${code})`;
 }
 
+export const otherFormInTheWay = 'another name that differs only in case or form is in the way';
+
 const remedies: ReadonlyMap<string, string> = new Map([
   ['EACCES', 'the receiver has no permission: run it as the owner of the destination'],
   ['EPERM', 'the receiver may not do this: check attributes such as immutable, and the owner'],
   ['ENAMETOOLONG', 'the name is too long for the file system of the destination'],
   ['EINVAL', 'the file system of the destination does not take this name'],
   ['EILSEQ', 'the file system of the destination takes only names in valid UTF-8'],
-  ['EEXIST', 'another name that differs only in case or form is in the way'],
+  ['EEXIST', otherFormInTheWay],
   ['EBUSY', 'something is mounted there on the destination'],
   ['EXDEV', 'another file system is mounted there on the destination'],
   ['EMLINK', 'the file has as many hard links as the file system of the destination allows'],

@@ -73,11 +73,12 @@ export interface Confirmation {
 export interface Reversal {
   readonly token: number;
   /**
-   * unstable: it changed while it was read. unreadable: it cannot be read. superseded: at once.
+   * unstable: it changed while it was read. unreadable: it cannot be read. refused: the receiver
+   * cannot do that. superseded: at once.
    * gone: the receiver does not hold what the change builds on; the two are about to agree anew.
    * base: the receiver lacks the version the change copies from: forget the basis.
    */
-  readonly reason: 'unstable' | 'unreadable' | 'superseded' | 'gone' | 'base';
+  readonly reason: 'unstable' | 'unreadable' | 'refused' | 'superseded' | 'gone' | 'base';
 }
 
 export type RootState =

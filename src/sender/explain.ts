@@ -134,7 +134,9 @@ export class Explainer {
       const why =
         pause.reason === 'unstable'
           ? 'it was being written'
-          : 'it could not be read, or not be held there';
+          : pause.reason === 'unreadable'
+            ? 'it could not be read'
+            : 'the receiver refused it';
       const ms = Math.max(0, Math.round(pause.untilMs - clockMs()));
       return { state: 'put off', detail: `${why}; tried again in ${ms} ms` };
     }

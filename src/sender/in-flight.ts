@@ -5,6 +5,7 @@ import { ReplicaError } from '../errors.ts';
 import { largeFileSize, queuedChangesMax } from '../limits.ts';
 import type { Connection } from '../net/connection.ts';
 import type { NodeId } from '../snapshot/entry.ts';
+import { printable } from '../snapshot/name.ts';
 import { MessageType, type Operation, type Rejected } from '../wire/messages.ts';
 import type { WorkerCalls } from './calls.ts';
 import type { Change, Confirmation, FileChange, Reversal } from './change.ts';
@@ -55,6 +56,8 @@ export class InFlight {
   readonly #largeNodes = new Set<NodeId>();
   /** How often the receiver lacked what a name's content refers to; a retried node has a new id. */
   readonly #lacks = new Map<string, number>();
+  /** New directories that the receiver cannot hold. */
+  readonly #refused = new Set<NodeId>();
   #nextCommit: bigint;
   /** The newest commit whose end went out, and the newest that is durable. */
   #lastEnded: bigint;
@@ -165,12 +168,21 @@ export class InFlight {
     const { change } = item;
     switch (reason) {
       case 'gone':
+        if (this.#isBelowRefused(change)) {
+          commit.rejected.set(index, 'superseded');
+          break;
+        }
         commit.rejected.set(index, 'gone');
         this.#doubtedAtMs ??= performance.now();
         break;
       case 'refused':
-        commit.rejected.set(index, 'unreadable');
-        this.#options.troubles.report({ path: change.path, code: 'EREFUSED', message });
+        commit.rejected.set(index, 'refused');
+        this.#refuse(change);
+        this.#options.troubles.report({
+          path: change.path,
+          code: 'EREFUSED',
+          message: withoutPath(message, change.path),
+        });
         break;
       case 'base':
         commit.rejected.set(index, 'base');
@@ -179,8 +191,24 @@ export class InFlight {
       case 'blocks':
         // Found again at once; the answer to the next Offer is what is missing.
         commit.rejected.set(index, 'superseded');
-        this.#lacked(change);
+        if (!this.#isBelowRefused(change)) this.#lacked(change);
     }
+  }
+
+  /** What was sent into a new directory together with it has no place then. */
+  #refuse(change: Change): void {
+    if (change.kind !== 'directory') return;
+    this.#refused.add(change.entry.id);
+    for (const oldest of this.#refused) {
+      if (this.#refused.size <= queuedChangesMax) break;
+      this.#refused.delete(oldest);
+    }
+  }
+
+  #isBelowRefused(change: Change): boolean {
+    if (!this.#refused.has(change.parent as NodeId)) return false; // 0 is the root's parent.
+    this.#refuse(change);
+    return true;
   }
 
   #lacked(change: Change): void {
@@ -216,6 +244,7 @@ export class InFlight {
         if (reason === undefined) {
           confirmations.push(item.confirmation);
           this.#hasAll(item.change);
+          this.#options.troubles.mended(item.change.path);
         } else reversals.push({ token: item.change.token, reason });
         // A small version may become durable while a large one is on its way beside it.
         const { change } = item;
@@ -247,7 +276,9 @@ export class InFlight {
     for (const { token } of confirmations) this.#taken.delete(token);
     for (const { token } of reversals) this.#taken.delete(token);
     this.#reversalCount += reversals.length;
-    for (const { reason } of reversals) if (reason === 'unreadable') this.#unreadableCount++;
+    for (const { reason } of reversals) {
+      if (reason === 'unreadable' || reason === 'refused') this.#unreadableCount++;
+    }
     this.#options.control.wake();
   }
 }
@@ -259,6 +290,16 @@ function breach(what: string): ReplicaError {
 /** The file itself is as it was: what the receiver lacks of it follows. */
 function isResent(reason: Reversal['reason']): boolean {
   return reason === 'base' || reason === 'superseded';
+}
+
+/** A receiver begins with the path, or the last name of it; whoever reports the problem does too. */
+function withoutPath(message: string, path: string): string {
+  const whole = printable(path);
+  const name = printable(path.slice(path.lastIndexOf('/') + 1));
+  for (const start of [whole, name]) {
+    if (message.startsWith(`${start}: `)) return message.slice(start.length + 2);
+  }
+  return message;
 }
 
 function placeOf({ parent, name }: FileChange): string {

@@ -37,7 +37,7 @@ export class NodeChanges {
 
   created(folder: Folder, seen: Seen, replaced: Known | undefined): void {
     const path = below(folder.path, seen.name);
-    if (!this.#state.findings.hasRoom()) return;
+    if (!this.#state.findings.hasRoom() || this.#isRefused(folder, seen)) return;
     const moved = this.#movedHere(folder, seen);
     if (moved === 'kept') return;
     if (moved === 'linked') return;
@@ -70,7 +70,7 @@ export class NodeChanges {
   }
 
   #changed(folder: Folder, seen: Seen, known: Known): void {
-    if (!this.#state.findings.hasRoom()) return;
+    if (!this.#state.findings.hasRoom() || this.#isRefused(folder, seen)) return;
     const path = below(folder.path, seen.name);
     const { entry: before } = known;
     const otherInode = !isSameInode(before, seen);
@@ -152,6 +152,13 @@ export class NodeChanges {
     });
   }
 
+  /** The receiver could not do it a moment ago: the name's turn comes again. */
+  #isRefused(folder: FolderPlace, seen: Seen): boolean {
+    if (!this.#state.observed.isRefused(folder.id, seen.name)) return false;
+    this.#state.findings.defer();
+    return true;
+  }
+
   /** Names of one node may be at different versions for a while; a number is never used twice. */
   #nextVersion(id: NodeId, seen: Seen, known: Known | undefined, twin: Known | undefined): number {
     const versions = [known, twin].map(one => (one?.entry.id === id ? one.entry.version : 0));
@@ -169,6 +176,7 @@ export class NodeChanges {
     known: Known,
     { isNew, others = [] }: { isNew: boolean; others?: readonly Effect[] },
   ): void {
+    if (this.#isRefused(folder, seen)) return;
     const { id, version } = known.entry;
     const entry = this.#entryOf(seen, { id, version, target: '' });
     const place = { parent: folder.id, name: seen.name };

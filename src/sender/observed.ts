@@ -7,8 +7,8 @@ import type { Known, Seen } from '../snapshot/listing.ts';
 import type { Name } from '../snapshot/name.ts';
 import type { InodePlace, Place } from '../store/snapshot-store.ts';
 import type { Confirmation, Reversal } from './change.ts';
-import { clockMs } from './clock.ts';
 import type { ConfirmedLayer, Effect } from './confirmed.ts';
+import { type Pause, Pauses } from './pauses.ts';
 import { type Since, SyncTimes } from './sync-times.ts';
 import { TrustTimes } from './trust-times.ts';
 
@@ -20,18 +20,10 @@ interface Pending {
 
 type Inode = Pick<Stamp, 'ino' | 'birthtimeNs'>;
 
-interface Pause {
-  readonly reason: 'unstable' | 'unreadable';
-  readonly untilMs: number;
-  readonly delayMs: number;
-}
-
 /** Files not yet trusted that are looked through at a time. */
 const recentRowsMax = 1024;
-/** A file that keeps changing is read again after growing pauses. */
-const unstablePauseMs = { min: 100, max: 10_000 };
-/** What cannot be read, or not be held by the receiver, is tried again less and less often. */
-const unreadablePauseMs = { min: 5_000, max: 300_000 };
+/** The root has no name. */
+const rootPlace: Place = { parent: 0 as NodeId, name: '' as Name };
 
 export class Observed {
   readonly #confirmed: ConfirmedLayer;
@@ -41,7 +33,7 @@ export class Observed {
   readonly #effects = new Map<number, readonly Effect[]>();
   readonly #unread = new Set<number>();
   readonly #displaced = new Map<NodeId, Known>();
-  readonly #pauses = new Map<string, Pause>();
+  readonly #pauses = new Pauses();
   readonly #trustTimes = new TrustTimes();
   /**
    * Files that got another name: that went ahead on the word of inode and times, which a same-size
@@ -236,7 +228,10 @@ export class Observed {
     for (const confirmation of confirmations) {
       const effects = this.#effects.get(confirmation.token);
       if (effects === undefined) continue;
-      if (this.#root?.token === confirmation.token) rootEntry = this.#root.entry;
+      if (this.#root?.token === confirmation.token) {
+        rootEntry = this.#root.entry;
+        this.#pauses.end(rootPlace);
+      }
       batch.push({ effects, confirmation });
     }
     this.#confirmed.apply(batch, rootEntry);
@@ -244,7 +239,8 @@ export class Observed {
       const isUnread = this.#unread.has(confirmation.token);
       this.#settle(confirmation.token);
       for (const { parent, name, known } of effects) {
-        if (this.#pauses.size > 0) this.#pauses.delete(`${parent}/${name}`);
+        this.#pauses.end({ parent, name });
+        if (known === undefined) this.#pauses.makeRoom(parent);
         if (known !== undefined) this.#syncTimes.note(parent, name);
         if (known?.entry.kind !== 'file') continue;
         if (isUnread) this.doubt(known.entry.id, { parent, name });
@@ -258,11 +254,15 @@ export class Observed {
   revert(reversals: readonly Reversal[]): void {
     for (const { token, reason } of reversals) {
       const effects = this.#effects.get(token) ?? [];
-      if (this.#root?.token === token) this.#touched.add(rootId);
+      if (this.#root?.token === token) {
+        this.#touched.add(rootId);
+        if (reason === 'refused') this.#pauses.begin(rootPlace, reason);
+      }
       this.#settle(token);
       for (const { parent } of effects) this.#touched.add(parent);
       if (reason === 'base') this.#confirmed.forgetBasis(effects);
-      if (reason === 'unstable' || reason === 'unreadable') this.#pause(effects, reason);
+      if (reason !== 'unstable' && reason !== 'unreadable' && reason !== 'refused') continue;
+      for (const place of effects) this.#pauses.begin(place, reason);
     }
   }
 
@@ -308,31 +308,27 @@ export class Observed {
 
   // -- pauses and trust -------------------------------------------------------------------------
 
-  #pause(effects: readonly Effect[], reason: 'unstable' | 'unreadable'): void {
-    for (const { parent, name } of effects) {
-      const key = `${parent}/${name}`;
-      const before = this.#pauses.get(key);
-      const { min, max } = reason === 'unreadable' ? unreadablePauseMs : unstablePauseMs;
-      const lastMs = before?.reason === reason ? before.delayMs : min / 2;
-      const delayMs = Math.min(lastMs * 2, max);
-      this.#pauses.set(key, { reason, untilMs: clockMs() + delayMs, delayMs });
-    }
+  /** Why a name is not tried again before when. */
+  pauseOf(directory: NodeId, name: Name): Pause | undefined {
+    return this.#pauses.of({ parent: directory, name });
   }
 
   isPaused(directory: NodeId, name: Name): boolean {
-    if (this.#pauses.size === 0) return false;
-    const pause = this.#pauses.get(`${directory}/${name}`);
-    return pause !== undefined && pause.untilMs > clockMs();
+    return this.pauseOf(directory, name) !== undefined;
   }
 
-  /** Why a name is not tried again before when. */
-  pauseOf(directory: NodeId, name: Name): Pause | undefined {
-    return this.isPaused(directory, name) ? this.#pauses.get(`${directory}/${name}`) : undefined;
+  /** The receiver could not do what was to be done with the name: it is left alone for a while. */
+  isRefused(directory: NodeId, name: Name): boolean {
+    return this.pauseOf(directory, name)?.reason === 'refused';
+  }
+
+  get isRootRefused(): boolean {
+    return this.#pauses.of(rootPlace) !== undefined;
   }
 
   /** The next look tries again what was paused. */
   liftPauses(): void {
-    for (const [key, pause] of this.#pauses) this.#pauses.set(key, { ...pause, untilMs: 0 });
+    this.#pauses.lift();
   }
 
   /**

@@ -90,6 +90,10 @@ export class RootGuard {
     const known = this.#state.observed.root();
     const isSame = known?.mode === mode && known.mtimeNs === stats.mtimeNs;
     if (isSame && sameOwner(known.owner, stats.owner)) return;
+    if (this.#state.observed.isRootRefused) {
+      this.#state.findings.defer();
+      return;
+    }
     const entry: Entry = {
       kind: 'directory',
       id: rootId,

@@ -101,8 +101,9 @@ const methods = {
   settle(outcome: { confirmations: Packed; reversals: readonly Reversal[] }): void {
     const { observed } = opened();
     const confirmations = unpackConfirmations(outcome.confirmations);
-    if (confirmations.length > 0) observed.confirm(confirmations);
     if (outcome.reversals.length > 0) observed.revert(outcome.reversals);
+    // What went may have been in the way of what was refused.
+    if (confirmations.length > 0) observed.confirm(confirmations);
   },
 
   /** Results of second looks; isSame is undefined when the file could not be read. */

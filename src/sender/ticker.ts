@@ -173,7 +173,9 @@ export class Ticker {
 
   #outcomeOfOnce(summary: SweepSummary): SenderOutcome {
     const troubles = this.#transfer.takeTroubles();
-    const problems = summary.problems + troubles.failed + (summary.deferred > 0 ? 1 : 0);
+    const named = summary.problems + troubles.failed;
+    // What was put off is mostly what was named.
+    const problems = named === 0 && summary.deferred > 0 ? 1 : named;
     const held = summary.held?.count ?? 0;
     const isGone = summary.root.kind === 'gone';
     return {

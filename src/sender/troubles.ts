@@ -19,6 +19,11 @@ export class Troubles {
     this.#events.put({ kind: 'problem', problem });
   }
 
+  /** A later try went through. */
+  mended(path: string): void {
+    this.#failed.delete(path);
+  }
+
   /** Why the file cannot be sent as it was found, or undefined: it was read. */
   reversalOf({ token, path }: FileChange, head: FileHead): Reversal | undefined {
     switch (head.status) {

@@ -66,3 +66,53 @@ t.test('a receiver that refuses for ever ends a --once with an error', async t =
   const { outcome } = await runOnce(options);
   t.match(outcome, { inSync: false, error: { code: 'ERR_PROTOCOL' } });
 });
+
+t.test(
+  'what the receiver cannot do is tried again after growing pauses, whatever it is',
+  async t => {
+    const { receiver, options, at } = prepare(t);
+    for (const name of ['old', 'gone', 'mode']) fs.writeFileSync(at(name), name);
+    fs.mkdirSync(at('emptied'));
+    fs.writeFileSync(at('emptied/file'), 'x');
+    t.match((await runOnce(options)).outcome, { inSync: true });
+    fs.renameSync(at('old'), at('renamed'));
+    fs.rmSync(at('gone'));
+    fs.rmSync(at('emptied'), { recursive: true });
+    fs.chmodSync(at('mode'), 0o600);
+    fs.symlinkSync('mode', at('link'));
+    fs.linkSync(at('mode'), at('second'));
+    fs.mkdirSync(at('folder/below'), { recursive: true });
+    fs.writeFileSync(at('folder/below/file'), 'x');
+    fs.writeFileSync(at('file'), 'x');
+    // What is sent into a folder together with it finds none.
+    const made = new Set<number>();
+    receiver.refuse = operation => {
+      if (operation.kind === 'directory') made.add(operation.entry.id);
+      const isBelow = made.has(operation.parent);
+      if (!isBelow) return 'refused';
+      return operation.kind === 'file' ? 'blocks' : 'gone';
+    };
+    const from = receiver.operationCount;
+    const { outcome } = await runOnce(options);
+    t.match(outcome, { inSync: false, error: undefined });
+    t.ok(outcome.problems >= 7, `${outcome.problems} problems`);
+    const count = receiver.operationCount - from;
+    t.ok(count <= 16, `${count} operations: each once, and what is below the folder`);
+    receiver.refuse = () => undefined;
+    t.match((await runOnce(options)).outcome, { inSync: true, problems: 0 });
+  },
+);
+
+t.test('what is refused because of a name that goes is tried again once it went', async t => {
+  const { receiver, options, at } = prepare(t);
+  fs.writeFileSync(at('NAME'), 'first');
+  t.match((await runOnce(options)).outcome, { inSync: true });
+  receiver.refuse = operation =>
+    operation.kind === 'file' && operation.name === 'name' && receiver.model.tree().has('NAME')
+      ? 'refused'
+      : undefined;
+  fs.rmSync(at('NAME'));
+  fs.writeFileSync(at('name'), 'second');
+  t.match((await runOnce(options)).outcome, { inSync: true, problems: 0 });
+  t.strictSame([...receiver.model.tree().keys()], ['name']);
+});
