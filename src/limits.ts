@@ -137,6 +137,19 @@ export const hotFoldersMax = 4096;
  */
 export const grainBytesMax = 64 * 1024 * 1024;
 export const grainsSavedShare = 1 / 16;
+/**
+ * Ranges of base versions in one GetGrains, and grains in its answer: 256 KiB. A receiver reads at
+ * most `grainSizeMax` bytes for each: 64 MiB a question.
+ */
+export const askedRangesMax = 4096;
+export const askedGrainsMax = 65_536;
+export const grainSizeMin = 64;
+export const grainSizeMax = 1024;
+/**
+ * Bytes a receiver reads for the grains of one sender between two commits; what is asked beyond is
+ * answered as if it were not there. A minute's work, and as much as the largest edit has use for.
+ */
+export const grainReadBytesMax = 64 * 1024 ** 3;
 /** Directories in one Verify: bounds what a verifier holds of both trees at a time. */
 export const verifyIdsMax = 256;
 /** Blocks of one file in one Checked: a quarter of a frame. */

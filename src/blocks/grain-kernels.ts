@@ -90,7 +90,12 @@ export class GrainKernels {
     this.#places = new Uint32Array(buffer, this.#at.places, oldGrainsMax * 2);
     this.#runs = new Uint32Array(buffer, this.#at.runs, runsMax * 3);
     this.#digests = Buffer.from(buffer, this.#at.digests, (blockSizeMax / smallGrain) * 4);
-    exports.setFactor(Number(factor >> 32n), Number(factor & 0xffffffffn));
+    this.useFactor(factor);
+  }
+
+  /** Hashes are made with that one from now on. */
+  useFactor(factor: bigint): void {
+    this.#exports.setFactor(Number(factor >> 32n), Number(factor & 0xffffffffn));
   }
 
   /** The grains of the block in data[start, end), u32 LE each; valid until the next call. */

@@ -2,7 +2,13 @@
 import { ReplicaError } from '../errors.ts';
 import type { Connection } from '../net/connection.ts';
 import { canSetOwners } from '../tree/capabilities.ts';
-import { type Hello, type Message, MessageType, setsOwners } from '../wire/messages.ts';
+import {
+  givesGrains,
+  type Hello,
+  type Message,
+  MessageType,
+  setsOwners,
+} from '../wire/messages.ts';
 import { receiverHello } from './hello.ts';
 
 export interface Caller {
@@ -17,7 +23,7 @@ export async function hear(
   instanceId: Buffer,
 ): Promise<Caller | undefined> {
   const owners = canSetOwners() ? setsOwners : 0n;
-  await connection.send(receiverHello(connection.features | owners, instanceId));
+  await connection.send(receiverHello(connection.features | owners | givesGrains, instanceId));
   const messages = connection.messages();
   const first = await messages.next();
   if (first.done) return undefined;

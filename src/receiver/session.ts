@@ -26,11 +26,13 @@ import {
   type Operations,
   type Rejected,
 } from '../wire/messages.ts';
+import { Answers } from './answers.ts';
 import type { Applied } from './apply.ts';
 import type { Committer } from './commit.ts';
 import { failureOf, sessionError } from './failure.ts';
 import type { Flush } from './flush.ts';
 import { type Folders, privateName } from './folders.ts';
+import { GrainAnswers } from './grain-answers.ts';
 import { sendDigests, sendListing } from './listings.ts';
 import type { LocalAttributes } from './local-attributes.ts';
 import type { Quota } from './quota.ts';
@@ -73,9 +75,6 @@ interface Arriving {
   readonly left: Place[];
 }
 
-/** Requests for listings that wait for their answer; a sender has one at a time. */
-const questionsMax = 16;
-
 export class Session {
   readonly #options: SessionOptions;
   readonly #staging: Staging;
@@ -84,8 +83,8 @@ export class Session {
   #nextCommit: bigint;
   /** Node ids from here on are none that this sender can have got to. */
   readonly #idEnd: number;
-  #answers: Promise<void> = Promise.resolve();
-  #questionCount = 0;
+  readonly #answers: Answers;
+  readonly #grains: GrainAnswers;
   #lastSend: Promise<void> = Promise.resolve();
   #isOver = false;
 
@@ -95,6 +94,8 @@ export class Session {
       ...options,
       keepOpen: () => options.flush.keepsOpen(this.#arriving?.files.length ?? 0),
     });
+    this.#answers = new Answers(error => void options.connection.close(failureOf(error)));
+    this.#grains = new GrainAnswers(options);
     const isOpen = (stage: number): boolean => this.#staging.hasStage(stage);
     this.#quota = new SessionQuota({ ...options, isOpen });
     const { watermark, nextId } = options.store.head;
@@ -113,6 +114,7 @@ export class Session {
     } finally {
       this.#isOver = true;
       this.#discard();
+      await this.#grains.close();
     }
   }
 
@@ -147,6 +149,9 @@ export class Session {
         return;
       case MessageType.GetListing:
         this.#answer(() => sendListing(this.#options, message.ids));
+        return;
+      case MessageType.GetGrains:
+        this.#answers.add(() => this.#grains.answer(message));
         return;
       case MessageType.Failure:
         return;
@@ -238,6 +243,7 @@ export class Session {
     for (const rejection of [...arriving.rejections, ...applied.rejections]) {
       this.#send({ type: MessageType.Rejected, commit, ...rejection });
     }
+    this.#grains.renew();
     this.#send({ type: MessageType.Durable, commit });
   }
 
@@ -388,21 +394,11 @@ export class Session {
     this.#send({ type: MessageType.Need, batch, bitmap });
   }
 
-  /** In a task of its own: reading messages must go on while a long answer goes out. */
+  /** About what is recorded, when nothing is being applied. */
   #answer(act: () => Promise<void>): void {
-    if (this.#questionCount >= questionsMax) {
-      throw new ReplicaError('ERR_PROTOCOL', `more than ${questionsMax} questions at a time`);
-    }
-    this.#questionCount++;
-    this.#answers = this.#answers.then(async () => {
-      try {
-        await this.#options.committer.idle();
-        await act();
-      } catch {
-        // The connection broke, and run() is told by its messages.
-      } finally {
-        this.#questionCount--;
-      }
+    this.#answers.add(async () => {
+      await this.#options.committer.idle();
+      await act();
     });
   }
 

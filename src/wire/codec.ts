@@ -6,11 +6,9 @@
 import assert from 'node:assert/strict';
 import { ReplicaError } from '../errors.ts';
 import {
-  blockIdSize,
   commitOperationsMax,
   getListingIdsMax,
   listingEntriesMax,
-  offerIdsMax,
   payloadSizeMax,
 } from '../limits.ts';
 import type { NodeId, PlacedEntry } from '../snapshot/entry.ts';
@@ -18,6 +16,7 @@ import { encodedEntrySize, readEntry, readName, readNodeId } from '../snapshot/e
 import { FieldReader } from '../snapshot/field-reader.ts';
 import { FieldWriter } from '../snapshot/field-writer.ts';
 import type { Name } from '../snapshot/name.ts';
+import { blockMessageSize, readBlockMessage, writeBlockMessage } from './block-codec.ts';
 import { readMany, writeCount } from './counts.ts';
 import {
   type Failure,
@@ -92,9 +91,10 @@ export function encodedSize(message: Message): number {
     case MessageType.Listing:
       return message.entries.reduce((size, placed) => size + placedEntrySize(placed), 3);
     case MessageType.Offer:
-      return 6 + message.ids.length;
     case MessageType.Need:
-      return 6 + message.bitmap.length;
+    case MessageType.GetGrains:
+    case MessageType.Grains:
+      return blockMessageSize(message);
     case MessageType.Operations:
       return message.operations.reduce((size, operation) => size + operationSize(operation), 10);
     case MessageType.CommitEnd:
@@ -186,14 +186,10 @@ function writeFields(message: Message, writer: FieldWriter): void {
       }
       return;
     case MessageType.Offer:
-      writer.u32(message.batch);
-      writeCount(writer, message.ids.length / blockIdSize, 1, offerIdsMax);
-      writer.bytes(message.ids, message.ids.length);
-      return;
     case MessageType.Need:
-      writer.u32(message.batch);
-      writeCount(writer, message.bitmap.length, 1, offerIdsMax / 8);
-      writer.bytes(message.bitmap, message.bitmap.length);
+    case MessageType.GetGrains:
+    case MessageType.Grains:
+      writeBlockMessage(message, writer);
       return;
     case MessageType.Operations:
       writer.u64(message.commit);
@@ -311,17 +307,10 @@ function readMessage(type: number, reader: FieldReader): Message {
         })),
       };
     case MessageType.Offer:
-      return {
-        type,
-        batch: reader.u32('batch'),
-        ids: reader.bytes('ids', reader.u16('id count', 1, offerIdsMax) * blockIdSize),
-      };
     case MessageType.Need:
-      return {
-        type,
-        batch: reader.u32('batch'),
-        bitmap: reader.bytes('bitmap', reader.u16('bitmap size', 1, offerIdsMax / 8)),
-      };
+    case MessageType.GetGrains:
+    case MessageType.Grains:
+      return readBlockMessage(type, reader);
     case MessageType.Operations:
       return {
         type,

@@ -16,6 +16,8 @@ export const MessageType = {
   Listing: 13,
   Offer: 20,
   Need: 21,
+  GetGrains: 22,
+  Grains: 23,
   Operations: 30,
   CommitEnd: 31,
   Durable: 32,
@@ -34,6 +36,8 @@ export type MessageType = (typeof MessageType)[keyof typeof MessageType];
 
 /** Bit of Hello's features, beside those of packed frames: this receiver can set owners. */
 export const setsOwners = 8n;
+/** The same: this receiver answers GetGrains. */
+export const givesGrains = 16n;
 
 /** First frame of both sides. Roles do not depend on who dialled. */
 export interface Hello {
@@ -129,6 +133,35 @@ export interface Need {
   readonly type: typeof MessageType.Need;
   readonly batch: number;
   readonly bitmap: Buffer;
+}
+
+/** Bytes of a version: from `offset` on, `size` of them. */
+export interface ByteRange {
+  readonly offset: number;
+  readonly size: number;
+}
+/** Sender asks for grains of what the receiver has: 32-bit hashes of `grainSize` bytes each. */
+export interface GetGrains {
+  readonly type: typeof MessageType.GetGrains;
+  readonly batch: number; // u32, counts up
+  /** Of the polynomial that the hashes are made with (blocks/grains-plain.ts). */
+  readonly factor: bigint; // u64
+  readonly grainSize: number; // u16
+  /** At most 4,096 ranges in all, of at most 65,536 grains. */
+  readonly files: readonly AskedFile[];
+}
+/** Ranges of one version, which is durable; not empty. */
+export interface AskedFile {
+  readonly id: NodeId;
+  readonly version: number;
+  readonly ranges: readonly ByteRange[];
+}
+/** Answers come in the order of the questions. */
+export interface Grains {
+  readonly type: typeof MessageType.Grains;
+  readonly batch: number;
+  /** For each range asked for, in order: u32 BE a grain. Empty: the version is not here. */
+  readonly ranges: readonly Buffer[];
 }
 
 /** How the next bytes of a new file version are made. Offsets run on: pieces are contiguous. */
@@ -332,6 +365,8 @@ export type Message =
   | Listing
   | Offer
   | Need
+  | GetGrains
+  | Grains
   | Operations
   | CommitEnd
   | Durable

@@ -26,7 +26,10 @@ interface Sample {
   readonly before?: readonly Message[];
   readonly after?: readonly Message[];
   /** What the receiver answers then, unless it refuses. */
-  readonly answer?: typeof MessageType.Durable | typeof MessageType.Pong;
+  readonly answer?:
+    | typeof MessageType.Durable
+    | typeof MessageType.Grains
+    | typeof MessageType.Pong;
 }
 
 const bytes = Buffer.alloc(300, 'x');
@@ -76,6 +79,10 @@ function samplesOf(welcome: Welcome): readonly Sample[] {
   const patch = encodePatch(bytes, [{ at: 10, from: 0, size: 290 }]);
   const patched = { kind: 'patch', id: data.id, size: 300, patch } as const;
   const copy = { kind: 'copy', from: 0, count: 1 } as const;
+  const asked: Message = {
+    ...{ type: MessageType.GetGrains, batch: 1, factor: 3n, grainSize: 64 },
+    files: [{ id: entry.id, version: 1, ranges: [{ offset: 0, size: bytes.length }] }],
+  };
   const next: Operation = { ...file, entry: { ...entry, version: 2 } };
   return [
     { message: hostileHello('sender'), role: 'stranger' },
@@ -86,6 +93,7 @@ function samplesOf(welcome: Welcome): readonly Sample[] {
     { message: { type: MessageType.InSync } },
     { message: { type: MessageType.GetListing, ids: [rootId, entry.id] } },
     { message: { type: MessageType.Offer, batch: 1, ids: data.id } },
+    { ...{ before: [operations(file), end(1)], message: asked }, answer: MessageType.Grains },
     alone({ kind: 'directory', ...at('d'), entry: folder }),
     alone({ kind: 'directory', ...at('d'), entry: { ...folder, owner } }),
     alone({ kind: 'link', ...at('l'), entry: linkTo('../canary') }),

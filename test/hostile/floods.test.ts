@@ -58,6 +58,12 @@ const floods: Readonly<Record<string, Flood>> = {
       return encodeFrame({ type: MessageType.Offer, batch, ids });
     });
   }),
+  'questions about grains': pour('sender', round => [
+    times(500, {
+      ...{ type: MessageType.GetGrains, batch: 1, factor: BigInt(round), grainSize: 1024 },
+      files: [{ id: nodeId(2), version: 1, ranges: [{ offset: 0, size: 64 * 1024 * 1024 }] }],
+    }),
+  ]),
   questions: pour('sender', () => [times(500, { type: MessageType.ListDigests })]),
   verification: pour('verifier', () => [
     times(500, { type: MessageType.Verify, content: true, ids: [rootId] }),

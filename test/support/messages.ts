@@ -109,6 +109,24 @@ export function randomMessage(random: () => number): Message {
       return { type, batch: randomU32(random), ids: randomBytes(random, 16 * some(random, 1)) };
     case MessageType.Need:
       return { type, batch: randomU32(random), bitmap: randomBytes(random, some(random, 1)) };
+    case MessageType.GetGrains:
+      return {
+        ...{ type, batch: randomU32(random), factor: randomU64(random) },
+        grainSize: 64 + randomInteger(random, 961),
+        files: many(random, 1, () => ({
+          ...{ id: randomId(random), version: 1 + randomInteger(random, 0xffffffff) },
+          ranges: many(random, 1, () => {
+            return {
+              offset: randomInteger(random, 2 ** 48),
+              size: 1 + randomInteger(random, 9999),
+            };
+          }),
+        })),
+      };
+    case MessageType.Grains: {
+      const ranges = many(random, 1, () => randomBytes(random, 4 * some(random, 0)));
+      return { type, batch: randomU32(random), ranges };
+    }
     case MessageType.Operations:
       return {
         type,

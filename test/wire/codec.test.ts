@@ -74,6 +74,35 @@ const golden: [Message, string][] = [
   [{ type: MessageType.Offer, batch: 9, ids: id }, `00000009 0001 ${idHex}`],
   [{ type: MessageType.Need, batch: 9, bitmap: Buffer.from([1]) }, '00000009 0001 01'],
   [
+    {
+      type: MessageType.GetGrains,
+      batch: 9,
+      factor: 258n,
+      grainSize: 64,
+      files: [
+        { id: nodeId(5), version: 6, ranges: [{ offset: 2 ** 40, size: 65 }] },
+        {
+          id: nodeId(7),
+          version: 8,
+          ranges: [
+            { offset: 0, size: 1 },
+            { offset: 3, size: 2 ** 21 },
+          ],
+        },
+      ],
+    },
+    `00000009 0000000000000102 0040 0002 000000000005 00000006 0001 010000000000 00000041
+     000000000007 00000008 0002 000000000000 00000001 000000000003 00200000`,
+  ],
+  [
+    {
+      type: MessageType.Grains,
+      batch: 9,
+      ranges: [Buffer.from('0102030405060708', 'hex'), Buffer.alloc(0)],
+    },
+    '00000009 0002 00000002 0102030405060708 00000000',
+  ],
+  [
     helloOf('verifier', { label: '' }),
     `52504c43 0001 0000 0000000000000000 03 00 ${'aa'.repeat(16)} ${'bb'.repeat(16)} 0000`,
   ],
@@ -324,6 +353,28 @@ t.test('names the field that is off', async t => {
     ['8193 ids', MessageType.Offer, '00000001 2001', /count/],
     ['empty bitmap', MessageType.Need, '00000001 0000', /bitmap/],
     ['bitmap of 1025', MessageType.Need, '00000001 0401', /bitmap/],
+    ['grains of 63 bytes', MessageType.GetGrains, getGrains('003f', '00000001'), /grain size/],
+    ['grains of 1025 bytes', MessageType.GetGrains, getGrains('0401', '00000001'), /grain size/],
+    ['no bytes', MessageType.GetGrains, getGrains('0040', '00000000'), /size/],
+    ['version 0', MessageType.GetGrains, getGrains('0040', '00000001', '00000000'), /version/],
+    ['65537 grains', MessageType.GetGrains, getGrains('0040', '00400001'), /size/],
+    ['no ranges', MessageType.GetGrains, `${manyGrains('0040', [[]])} ${'00'.repeat(10)}`, /count/],
+    ['no files', MessageType.GetGrains, manyGrains('0040', []), /count/],
+    [
+      '65537 grains in all',
+      MessageType.GetGrains,
+      manyGrains('0040', [['00400000'], ['00000001']]),
+      /size is too large in all/,
+    ],
+    [
+      '4097 ranges in all',
+      MessageType.GetGrains,
+      manyGrains('0040', [Array(4096).fill('00000001'), ['00000001']]),
+      /range count/,
+    ],
+    ['more hashes than bytes', MessageType.Grains, '00000001 0001 00000002 00000000', /hashes/],
+    ['65537 hashes', MessageType.Grains, '00000001 0001 00010001', /hash count/],
+    ['no ranges answered', MessageType.Grains, '00000001 0000', /count/],
     ['commit 0', MessageType.Operations, '0000000000000000 0001 01', /commit/],
     ['no operations', MessageType.Operations, '0000000000000001 0000', /count/],
     ['257 operations', MessageType.Operations, '0000000000000001 0101', /count/],
@@ -387,13 +438,28 @@ t.test('names the field that is off', async t => {
     const bytes = Buffer.from(hex.replaceAll(/\s/g, ''), 'hex');
     t.throws(() => decodeMessage(type, bytes), { code: 'ERR_PROTOCOL', message: field }, what);
   }
-  for (const type of [0, 7, 23, 43, 255]) {
+  for (const type of [0, 7, 24, 43, 255]) {
     t.throws(() => decodeMessage(type, Buffer.alloc(0)), { code: 'ERR_PROTOCOL', message: /type/ });
   }
 });
 
 const hello = `52504c43 0001 0000 ${'00'.repeat(8)} 01 00 ${'00'.repeat(32)}`;
 const place = '000000000001';
+
+/** A question about one range of one file; the range's size may be cut short. */
+function getGrains(grainSize: string, size: string, version = '00000001'): string {
+  const range = `000000000000 ${size}`;
+  return `00000001 ${'00'.repeat(8)} ${grainSize} 0001 000000000005 ${version} 0001 ${range}`;
+}
+
+function manyGrains(grainSize: string, files: readonly (readonly string[])[]): string {
+  const all = files.map(sizes => {
+    const count = sizes.length.toString(16).padStart(4, '0');
+    return `000000000005 00000001 ${count} ${sizes.map(size => `000000000000 ${size}`).join('')}`;
+  });
+  const count = files.length.toString(16).padStart(4, '0');
+  return `00000001 ${'00'.repeat(8)} ${grainSize} ${count} ${all.join('')}`;
+}
 
 function operation(hex: string): string {
   return `0000000000000001 0001 ${hex} ${'00'.repeat(20)}`;
@@ -444,6 +510,9 @@ t.test('what it would refuse to read it does not write', async t => {
     { type: MessageType.GetListing, ids: [] },
     { type: MessageType.Offer, batch: 1, ids: Buffer.alloc(17) },
     { type: MessageType.Offer, batch: 1, ids: Buffer.alloc(16 * 8193) },
+    { type: MessageType.GetGrains, batch: 1, factor: 1n, grainSize: 64, files: [] },
+    { type: MessageType.Grains, batch: 1, ranges: [Buffer.alloc(5)] },
+    { type: MessageType.Grains, batch: 1, ranges: [Buffer.alloc(4 * 65_537)] },
     { type: MessageType.Operations, commit: 1n, operations: [] },
     {
       type: MessageType.DirectoryDigests,
