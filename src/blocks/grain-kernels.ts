@@ -134,16 +134,25 @@ export class GrainKernels {
     this.#exports.indexGrains(this.#oldCount, grainSize);
   }
 
-  /** What of data[0, end) the old grains have, in order; `from` as the offsets of addOld. */
-  match(end: number, grainSize: number, lastOld: number | undefined): Run[] {
+  /**
+   * What of data[start, end) the old grains have, in order; `from` as the offsets of addOld.
+   * `lastOld`: where what is before `start` ended in the old version.
+   */
+  match(
+    { start, end }: { readonly start: number; readonly end: number },
+    grainSize: number,
+    lastOld: number | undefined,
+  ): Run[] {
+    if (this.#oldCount === 0) return [];
     const { data } = this.#at;
+    const [from, to] = [data + start, data + end];
     const { matchGrains } = this.#exports;
     const [hasLast, last] = [lastOld === undefined ? 0 : 1, lastOld ?? 0];
-    const count = matchGrains(data, data + end, this.#oldCount, grainSize, hasLast, last, runsMax);
+    const count = matchGrains(from, to, this.#oldCount, grainSize, hasLast, last, runsMax);
     const runs: Run[] = [];
     for (let i = 0; i < 3 * count; i += 3) {
-      const [at = 0, from = 0, size = 0] = this.#runs.subarray(i, i + 3);
-      runs.push({ at, from, size });
+      const [at = 0, old = 0, size = 0] = this.#runs.subarray(i, i + 3);
+      runs.push({ at: start + at, from: old, size });
     }
     return runs;
   }

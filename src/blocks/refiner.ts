@@ -1,7 +1,7 @@
 // Second level of the delta: inside new blocks, what the old version of the file had there, found
 // by grains, so that an edit costs about a grain and not its block.
 
-import { type Copy, encodePatch } from './block-patch.ts';
+import { blockSizeMax } from '../limits.ts';
 import type { Basis, MatchedPiece } from './content-matcher.ts';
 import type { GrainCache } from './grain-cache.ts';
 import {
@@ -11,6 +11,7 @@ import {
   oldGrainsMax,
   type Run,
 } from './grain-kernels.ts';
+import { patchBlocks } from './patch-blocks.ts';
 
 /** Blocks below this are not worth grains. */
 const blockSizeMin = 128;
@@ -27,7 +28,15 @@ export type RefinedPiece =
   | (Extract<MatchedPiece, { kind: 'new' }> & {
       /** Makes the block from the version that the basis is of. */
       readonly patch?: Buffer;
+      /** Without a patch: where in that version its bytes may be. Grains of it were not there. */
+      readonly old?: OldRange;
     });
+
+/** Bytes of the old version, at least one; the same for all blocks of a gap. */
+export interface OldRange {
+  readonly from: number;
+  readonly size: number;
+}
 
 interface GapBlock {
   readonly id: Buffer;
@@ -50,6 +59,8 @@ export class Refiner {
   #isIndexed = false;
   /** Looked through in vain since the last old block. */
   #barrenBytes = 0;
+  /** New since the last old block, the gap under way not counted. */
+  #passedBytes = 0;
 
   constructor(kernels: GrainKernels, cache: GrainCache) {
     this.#kernels = kernels;
@@ -65,6 +76,7 @@ export class Refiner {
     this.#oldEnd = 0;
     this.#isIndexed = false;
     this.#barrenBytes = 0;
+    this.#passedBytes = 0;
   }
 
   /** `bytes` of a piece given out are valid until the next one is asked for. */
@@ -84,7 +96,8 @@ export class Refiner {
       if (piece.kind === 'copy') {
         this.#oldEnd = piece.from + piece.count;
         this.#barrenBytes = 0;
-      }
+        this.#passedBytes = 0;
+      } else this.#passedBytes += piece.size;
       yield piece;
     }
   }
@@ -107,17 +120,19 @@ export class Refiner {
   /** `nextOld`: the old block that comes behind the gap, if that is known. */
   *#endGap(nextOld: number | undefined): Generator<RefinedPiece> {
     if (this.#gap.length === 0) return;
-    const runs = this.#basis === undefined ? [] : this.#match(this.#basis, nextOld);
-    const gap = this.#gap;
-    let first = 0;
-    for (const { id, at, size } of gap) {
-      const bytes = this.#kernels.data.subarray(at, at + size);
-      while (first < runs.length && endOf(runs[first]) <= at) first++;
-      const copies = copiesWithin(runs, first, { at, size });
-      const patch = copies.length > 0 ? encodePatch(bytes, copies) : undefined;
-      if (patch === undefined || patch.length > size - size / 8) yield { kind: 'new', id, bytes };
-      else yield { kind: 'new', id, bytes, patch };
+    const basis = this.#basis;
+    const old = basis && this.#lacking(basis, nextOld);
+    const runs = basis === undefined ? [] : this.#match(basis, nextOld);
+    const { data } = this.#kernels;
+    const patches = patchBlocks(data, this.#gap, runs);
+    for (const [i, { id, at, size }] of this.#gap.entries()) {
+      const bytes = data.subarray(at, at + size);
+      const patch = patches[i];
+      if (patch !== undefined) yield { kind: 'new', id, bytes, patch };
+      else if (old !== undefined) yield { kind: 'new', id, bytes, old };
+      else yield { kind: 'new', id, bytes };
     }
+    this.#passedBytes += this.#filled;
     this.#gap = [];
     this.#filled = 0;
   }
@@ -133,9 +148,25 @@ export class Refiner {
     }
     const base = isWhole ? 0 : list.offsetAt(this.#oldEnd);
     const lastOld = list.offsetAt(this.#oldEnd) - base;
-    const runs = this.#kernels.match(this.#filled, this.#grainSize, lastOld);
+    const runs = this.#kernels.match({ start: 0, end: this.#filled }, this.#grainSize, lastOld);
     this.#barrenBytes = runs.length === 0 ? this.#barrenBytes + this.#filled : 0;
     return runs.map(({ at, from, size }) => ({ at, from: from + base, size }));
+  }
+
+  /** Where the bytes of the gap were, if all is as it seems and grains of it are not there. */
+  #lacking({ list }: Basis, nextOld: number | undefined): OldRange | undefined {
+    if (this.#barrenBytes >= barrenBytesMax) return undefined;
+    const from = list.offsetAt(this.#oldEnd) + this.#passedBytes;
+    const isKnown = nextOld !== undefined && nextOld >= this.#oldEnd;
+    const end = isKnown ? list.offsetAt(nextOld) : list.byteCount;
+    // Of much that was removed only the beginning; of what goes on as new not more than there is.
+    const size = Math.min(end - from, (isKnown ? 2 : 1) * this.#filled + blockSizeMax);
+    if (size <= 0) return undefined;
+    for (let i = this.#oldEnd; i < list.count && list.offsetAt(i) < from + size; i++) {
+      const isTold = list.sizeAt(i) < blockSizeMin || list.offsetAt(i + 1) <= from;
+      if (!isTold && this.#cache.get(list.idAt(i))?.size !== this.#grainSize) return { from, size };
+    }
+    return undefined;
   }
 
   /** Old blocks in which the bytes of the gap may have been. */
@@ -160,25 +191,4 @@ export class Refiner {
     }
     this.#kernels.index(this.#grainSize);
   }
-}
-
-function endOf(run: Run | undefined): number {
-  return run === undefined ? 0 : run.at + run.size;
-}
-
-/** The parts of runs, from `first` on, that lie in a block; offsets become its own. */
-function copiesWithin(
-  runs: readonly Run[],
-  first: number,
-  block: { readonly at: number; readonly size: number },
-): Copy[] {
-  const copies: Copy[] = [];
-  for (let i = first; i < runs.length; i++) {
-    const run = runs[i];
-    if (run === undefined || run.at >= block.at + block.size) break;
-    const from = Math.max(run.at, block.at);
-    const to = Math.min(run.at + run.size, block.at + block.size);
-    copies.push({ at: from - block.at, from: run.from + from - run.at, size: to - from });
-  }
-  return copies;
 }
