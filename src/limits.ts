@@ -150,6 +150,8 @@ export const grainSizeMax = 1024;
  * answered as if it were not there. A minute's work, and as much as the largest edit has use for.
  */
 export const grainReadBytesMax = 64 * 1024 ** 3;
+/** Gaps below this in all are refined however fast the link is: less is not worth a calculation. */
+export const refinedUnaskedBytesMin = 1024 * 1024;
 /** Directories in one Verify: bounds what a verifier holds of both trees at a time. */
 export const verifyIdsMax = 256;
 /** Blocks of one file in one Checked: a quarter of a frame. */

@@ -119,6 +119,11 @@ export class Connection {
     return this.#meter.roundTripMs;
   }
 
+  /** Of its Hello; 0 before. */
+  get peerFeatures(): bigint {
+    return this.#peerFeatures;
+  }
+
   /** Bytes of frames. */
   get bytesSent(): number {
     return this.#outbox.bytes;

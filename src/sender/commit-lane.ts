@@ -3,11 +3,13 @@
 import assert from 'node:assert/strict';
 import { commitOperationsMax, inlineFileSize, piecesPerFrameMax } from '../limits.ts';
 import type { Change, FileChange, Reversal } from './change.ts';
-import type { FileContent, ReadPiece } from './content.ts';
+import type { FileContent } from './content.ts';
 import type { Departures } from './departures.ts';
 import type { FileReader } from './file-reader.ts';
 import type { InFlight } from './in-flight.ts';
+import type { Inquiry, ReadFile } from './inquiry.ts';
 import {
+  type Asked,
   countPieces,
   hasBase,
   type Item,
@@ -21,7 +23,6 @@ import {
   stagedItem,
 } from './item.ts';
 import type { LaneControl } from './lane-control.ts';
-import type { Offers } from './offers.ts';
 import type { SecondLooks } from './second-looks.ts';
 import type { Stages } from './stages.ts';
 import type { Troubles } from './troubles.ts';
@@ -37,14 +38,14 @@ interface Batch {
   readonly changes: readonly Change[];
   readonly contents: ReadonlyMap<Change, FileContent>;
   readonly data: ArrayBuffer;
-  readonly needed: ReadonlySet<ReadPiece>;
+  readonly asked: Asked;
 }
 
 export interface CommitLaneOptions {
   readonly control: LaneControl;
   readonly inFlight: InFlight;
   readonly reader: FileReader;
-  readonly offers: Offers;
+  readonly inquiry: Inquiry;
   readonly stages: Stages;
   readonly departures: Departures;
   readonly troubles: Troubles;
@@ -106,7 +107,7 @@ export class CommitLane {
 
   /** Reads a batch's files and asks which of their blocks are needed. */
   async #read(changes: readonly Change[]): Promise<Batch> {
-    const { inFlight, offers, reader } = this.#options;
+    const { inFlight, inquiry, reader } = this.#options;
     const files = changes.filter(change => change.kind === 'file');
     const read = await reader.readAll(files);
     const contents = new Map<Change, FileContent>();
@@ -114,11 +115,12 @@ export class CommitLane {
       const file = files[i];
       if (file !== undefined) contents.set(file, content);
     }
-    const offered: ReadPiece[] = [];
-    for (const [change, content] of contents) {
-      if (!inFlight.isRaw(change)) offered.push(...content.pieces);
+    const offered: ReadFile[] = [];
+    for (const [i, content] of read.contents.entries()) {
+      const change = files[i];
+      if (change !== undefined && !inFlight.isRaw(change)) offered.push({ change, content });
     }
-    return { changes, contents, data: read.data, needed: await offers.ask(offered) };
+    return { changes, contents, data: read.data, asked: await inquiry.ask(offered) };
   }
 
   async #send(batch: Batch): Promise<void> {
@@ -138,7 +140,7 @@ export class CommitLane {
       const failure = troubles.reversalOf(change, content.head);
       departures.note(change, failure === undefined ? change.entry.version : 'failed');
       if (failure !== undefined) reversals.push(failure);
-      else items.push(await this.#fileItem(change, content, batch.needed, sent));
+      else items.push(await this.#fileItem(change, content, batch.asked, sent));
     }
     if (reversals.length > 0) await inFlight.settle([], reversals);
     if (items.length > 0) await inFlight.commit(items, sent);
@@ -161,7 +163,7 @@ export class CommitLane {
   async #fileItem(
     change: FileChange,
     content: FileContent,
-    needed: ReadonlySet<ReadPiece>,
+    asked: Asked,
     sent: Sent,
   ): Promise<Item> {
     const { departures, inFlight, stages } = this.#options;
@@ -169,7 +171,7 @@ export class CommitLane {
       departures.note(change, change.baseVersion);
       return sameContentItem(change, content);
     }
-    const pieces = piecesOf(content, inFlight.isRaw(change) ? 'all' : needed);
+    const pieces = piecesOf(content, inFlight.isRaw(change) ? 'all' : asked);
     countPieces(pieces, change, sent);
     if (change.entry.size <= inlineFileSize && pieces.length <= piecesPerFrameMax) {
       return inlineItem(change, content, pieces);

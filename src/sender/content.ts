@@ -3,15 +3,17 @@
 import { BlockList } from '../blocks/block-list.ts';
 import { checkSize } from '../blocks/check-hash.ts';
 import type { Basis } from '../blocks/content-matcher.ts';
-import type { RefinedPiece } from '../blocks/refiner.ts';
+import type { OldRange, RefinedPiece } from '../blocks/refiner.ts';
 import { blockIdSize } from '../limits.ts';
 
 /**
  * u8 kind | u32 a | u32 b | u32 c | 16 bytes id; copy: a = from, b = count; else a = size, b = data
- * offset, c = size of the patch that follows the bytes.
+ * offset, c = size of the patch that follows the bytes, or `oldMark`: f64 from, u32 size follow.
  */
 const pieceSize = 13 + blockIdSize;
 const listedSize = 2 + blockIdSize;
+const oldMark = 0xffff_ffff;
+const oldSize = 12;
 const kinds = ['copy', 'new', 'zero'] as const;
 /** u8 status | u32 pieces | u32 blocks | f64 readMs. An array of objects is slow to cross threads. */
 const headSize = 17;
@@ -53,6 +55,8 @@ export type ReadPiece =
       readonly bytes: Buffer;
       /** Makes the block from the base version. */
       readonly patch?: Buffer;
+      /** Where in the base version its bytes may be; grains of it are not here. */
+      readonly old?: OldRange;
     }
   | { readonly kind: 'zero'; readonly id: Buffer; readonly size: number };
 
@@ -137,10 +141,14 @@ export class ContentPacker {
       } else {
         at.writeUInt32BE(piece.bytes.length, 1);
         at.writeUInt32BE(this.#data.size, 5);
-        at.writeUInt32BE(piece.patch?.length ?? 0, 9);
+        at.writeUInt32BE(piece.patch?.length ?? (piece.old ? oldMark : 0), 9);
         piece.id.copy(at, 13);
         this.#data.extend(piece.bytes.length).set(piece.bytes);
         if (piece.patch) this.#data.extend(piece.patch.length).set(piece.patch);
+        else if (piece.old) {
+          const old = this.#data.extend(oldSize);
+          old.writeUInt32BE(piece.old.size, old.writeDoubleBE(piece.old.from));
+        }
       }
       this.#pieceCount++;
     }
@@ -228,9 +236,15 @@ function readPiece(at: Buffer, data: Buffer): ReadPiece {
   if (kind === 'copy') return { kind, from: a, count: b };
   if (kind === 'zero') return { kind, id, size: a };
   const bytes = data.subarray(b, b + a);
-  return c === 0
-    ? { kind, id, bytes }
-    : { kind, id, bytes, patch: data.subarray(b + a, b + a + c) };
+  if (c === 0) return { kind, id, bytes };
+  const end = b + a;
+  if (c !== oldMark) return { kind, id, bytes, patch: data.subarray(end, end + c) };
+  return {
+    kind,
+    id,
+    bytes,
+    old: { from: data.readDoubleBE(end), size: data.readUInt32BE(end + 8) },
+  };
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {

@@ -1,10 +1,13 @@
 // The read worker as the lanes see it: small files by the batch, one large file by the part. Content
 // is in buffers that go back and forth between the threads.
 import assert from 'node:assert/strict';
+import type { MatchJob } from '../blocks/gap-matcher.ts';
+import type { Run } from '../blocks/grain-kernels.ts';
 import type { WorkerCalls } from './calls.ts';
 import type { FileChange } from './change.ts';
 import { type FileContent, type ReadStatus, unpackContent } from './content.ts';
 import { requestOf } from './item.ts';
+import { packJobs, unpackRuns } from './match-jobs.ts';
 import { packRequests } from './packed.ts';
 import type { ReadMethods } from './read-worker.ts';
 
@@ -53,6 +56,13 @@ export class FileReader {
     const [content] = unpackContent(packed);
     assert(content !== undefined);
     return { content, data: packed.data.buffer, isLast: packed.last };
+  }
+
+  /** What of the new bytes is old, job by job. */
+  async match(jobs: readonly MatchJob[]): Promise<readonly (readonly Run[])[]> {
+    if (jobs.length === 0) return [];
+    const packed = packJobs(jobs);
+    return unpackRuns(await this.#worker.call('match', packed, [packed.buffer]));
   }
 
   /** Lets go of a large file before its last part. */

@@ -70,18 +70,23 @@ export function isSameList(change: FileChange, content: FileContent): boolean {
   return content.blocks.list.packed.equals(change.basis.list.packed);
 }
 
-/** `needed`: the new pieces whose bytes are sent; the others are named by their ids. */
-export function piecesOf(
-  content: FileContent,
-  needed: ReadonlySet<ReadPiece> | 'all',
-): readonly Piece[] {
+/** What the receiver said about new pieces. */
+export interface Asked {
+  /** Those whose bytes are sent; the others are named by their ids. */
+  readonly needed: ReadonlySet<ReadPiece>;
+  /** Patches that were made after reading. */
+  readonly patches: ReadonlyMap<ReadPiece, Buffer>;
+}
+
+export function piecesOf(content: FileContent, asked: Asked | 'all'): readonly Piece[] {
   return content.pieces.map(piece => {
     if (piece.kind !== 'new') return piece;
-    const { id, bytes, patch } = piece;
-    if (needed !== 'all' && patch && needed.has(piece)) {
-      return { kind: 'patch', id, size: bytes.length, patch };
-    }
-    if (needed === 'all' || needed.has(piece)) return { kind: 'data', id, bytes };
+    const { id, bytes } = piece;
+    if (asked === 'all') return { kind: 'data', id, bytes };
+    const patch = piece.patch ?? asked.patches.get(piece);
+    const isNeeded = asked.needed.has(piece);
+    if (patch && isNeeded) return { kind: 'patch', id, size: bytes.length, patch };
+    if (isNeeded) return { kind: 'data', id, bytes };
     return { kind: 'block', id, size: bytes.length };
   });
 }

@@ -1,13 +1,21 @@
 // The lane of large files: one at a time, its content going into a stage while commits overtake it.
 import type { FileChange } from './change.ts';
 import type { CommitLane } from './commit-lane.ts';
-import type { FileHead, ReadPiece } from './content.ts';
+import type { FileHead } from './content.ts';
 import type { Departures } from './departures.ts';
 import type { FileReader, ReadPart } from './file-reader.ts';
 import type { InFlight } from './in-flight.ts';
-import { countPieces, isSameList, noBytes, piecesOf, sameContentItem, stagedItem } from './item.ts';
+import type { Inquiry } from './inquiry.ts';
+import {
+  type Asked,
+  countPieces,
+  isSameList,
+  noBytes,
+  piecesOf,
+  sameContentItem,
+  stagedItem,
+} from './item.ts';
 import type { LaneControl } from './lane-control.ts';
-import type { Offers } from './offers.ts';
 import { readAhead } from './read-ahead.ts';
 import type { SecondLooks } from './second-looks.ts';
 import type { Stages } from './stages.ts';
@@ -17,14 +25,14 @@ import type { Troubles } from './troubles.ts';
 const partsAheadMax = 4;
 
 interface Part extends ReadPart {
-  readonly needed: Promise<ReadonlySet<ReadPiece>>;
+  readonly asked: Promise<Asked>;
 }
 
 export interface LargeLaneOptions {
   readonly control: LaneControl;
   readonly inFlight: InFlight;
   readonly reader: FileReader;
-  readonly offers: Offers;
+  readonly inquiry: Inquiry;
   readonly stages: Stages;
   readonly departures: Departures;
   readonly troubles: Troubles;
@@ -97,7 +105,7 @@ export class LargeLane {
     const sent = noBytes();
     let isSame = change.basis !== undefined;
     const parts = readAhead(() => this.#part(change), isLastPart, partsAheadMax);
-    for await (const { content, data, isLast, needed } of parts) {
+    for await (const { content, data, isLast, asked } of parts) {
       const { head } = content;
       if (head.status !== 'read' || control.isStopping) {
         if (!isLast) await reader.abandon();
@@ -107,7 +115,7 @@ export class LargeLane {
           head.status === 'read' ? { ...head, status: 'unstable' } : head,
         );
       }
-      const pieces = piecesOf(content, inFlight.isRaw(change) ? 'all' : await needed);
+      const pieces = piecesOf(content, inFlight.isRaw(change) ? 'all' : await asked);
       isSame &&= pieces.every(piece => piece.kind === 'copy' || piece.kind === 'zero');
       countPieces(pieces, change, sent);
       await stages.send(stage, pieces);
@@ -126,12 +134,13 @@ export class LargeLane {
 
   /** Reads the next part; its blocks are offered at once, the answer comes while others are sent. */
   async #part(change: FileChange): Promise<Part> {
-    const { control, inFlight, offers, reader } = this.#options;
+    const { control, inFlight, inquiry, reader } = this.#options;
     control.assertOpen();
     const part = await reader.part();
-    const needed = offers.ask(inFlight.isRaw(change) ? [] : part.content.pieces);
-    needed.catch(() => {}); // Reported where it is awaited.
-    return { ...part, needed };
+    const { content } = part;
+    const asked = inquiry.ask(inFlight.isRaw(change) ? [] : [{ change, content }]);
+    asked.catch(() => {}); // Reported where it is awaited.
+    return { ...part, asked };
   }
 
   async #giveUp(change: FileChange, head: FileHead): Promise<void> {

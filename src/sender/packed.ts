@@ -31,7 +31,7 @@ const noBasis = 0xffff_ffff;
 const idMax = 2 ** 48 - 1;
 
 /** Runs `write` over a buffer of exactly `size` bytes. */
-function pack(size: number, write: (writer: FieldWriter) => void): Packed {
+export function pack(size: number, write: (writer: FieldWriter) => void): Packed {
   const bytes = Buffer.allocUnsafeSlow(size);
   const writer = new FieldWriter(bytes);
   write(writer);
@@ -40,7 +40,7 @@ function pack(size: number, write: (writer: FieldWriter) => void): Packed {
   return new Uint8Array(bytes.buffer as ArrayBuffer);
 }
 
-function readerOf(packed: Packed): FieldReader {
+export function readerOf(packed: Packed): FieldReader {
   return new FieldReader(Buffer.from(packed.buffer));
 }
 

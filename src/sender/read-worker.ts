@@ -4,7 +4,8 @@
 import { parentPort } from 'node:worker_threads';
 import { CheckHash } from '../blocks/check-hash.ts';
 import { type Basis, ContentMatcher } from '../blocks/content-matcher.ts';
-import { GrainKernels } from '../blocks/grain-kernels.ts';
+import { findRuns } from '../blocks/gap-matcher.ts';
+import { GrainKernels, type Run } from '../blocks/grain-kernels.ts';
 import { Kernels } from '../blocks/kernels.ts';
 import { Refiner } from '../blocks/refiner.ts';
 import { ReplicaError, systemCode } from '../errors.ts';
@@ -15,7 +16,8 @@ import { Moved, serveCalls } from './calls.ts';
 import { clockMs } from './clock.ts';
 import { ContentPacker, type PackedContent, type ReadStatus } from './content.ts';
 import { KeptGrains } from './kept-grains.ts';
-import { type Packed, type ReadRequest, unpackRequests } from './packed.ts';
+import { packRuns, unpackJobs } from './match-jobs.ts';
+import { moved, type Packed, type ReadRequest, unpackRequests } from './packed.ts';
 
 /** Bytes of new content in one part of a large file. */
 const partSize = 2 * 1024 * 1024;
@@ -41,6 +43,8 @@ interface ReaderOptions {
 
 /** Outlives sessions: what was read in one is edited in the next. */
 let grains: KeptGrains | undefined;
+/** Beside those of the pipes, which have a gap in their memory. */
+let matching: GrainKernels | undefined;
 /** The same of its threads, and of what is known of the file system. */
 let files: SourceFiles | undefined;
 
@@ -161,6 +165,15 @@ function step(file: ReadableFile, pipe: Pipe, packer: ContentPacker): boolean {
   return count === buffer.length && !file.isRead;
 }
 
+/** Looks in new bytes for what the receiver told of the version before. */
+function match(jobs: Packed): Moved<Packed> {
+  if (grains === undefined) throw new Error('not begun');
+  matching ??= new GrainKernels(grains.factor);
+  const runs: (readonly Run[])[] = [];
+  for (const job of unpackJobs(jobs)) runs.push(findRuns(matching, job));
+  return moved(packRuns(runs));
+}
+
 /** Where a file's bytes go through: matched by blocks, then within them. */
 class Pipe {
   readonly #matcher: ContentMatcher;
@@ -211,9 +224,12 @@ const opened = (): Reader => {
 };
 
 const methods = {
-  begin(options: ReaderOptions): void {
+  /** The factor of the grains that it keeps. */
+  begin(options: ReaderOptions): bigint {
     reader?.close();
     reader = new Reader(options);
+    if (grains === undefined) throw new Error('made by the reader');
+    return grains.factor;
   },
   /** `spare`: a data buffer of an earlier answer that is done with. */
   read: (asked: { requests: Packed; spare: ArrayBuffer | undefined }): Moved<PackedContent> =>
@@ -225,6 +241,7 @@ const methods = {
   },
   part: (spare: ArrayBuffer | undefined): Moved<PackedContent & { last: boolean }> =>
     opened().part(spare),
+  match,
   abandon: (_: undefined): void => opened().close(),
   /** Keeps for the next life what spares bytes. */
   save: (_: undefined): void => grains?.save(),

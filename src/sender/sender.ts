@@ -18,6 +18,7 @@ import { WorkerCalls } from './calls.ts';
 import type { Verdict } from './deletes.ts';
 import { Mailbox, noOutcome, type SenderEvent } from './events.ts';
 import type { Explanation } from './explain.ts';
+import type { Optimize } from './inquiry.ts';
 import { itemize, itemizeHeld } from './itemize.ts';
 import type { ReadMethods } from './read-worker.ts';
 import { scopePath } from './scan-options.ts';
@@ -60,6 +61,8 @@ export interface SenderOptions {
   /** Owners are numbers; otherwise names count where both sides know them. */
   readonly numericIds?: boolean | undefined;
   readonly settle?: readonly SettleRule[] | undefined;
+  /** What is asked of the receiver, to send fewer bytes; default 'auto'. */
+  readonly optimize?: Optimize | undefined;
   /** Of one core, that looking for changes may take on average; 0.1 is 10%. */
   readonly cpuShare: number;
   /** CPU time of the process so far, threads and children included. */
@@ -84,6 +87,7 @@ export const senderDefaults = {
   acceptDeletes: false,
   checksum: false,
   scanJobs: 'auto',
+  optimize: 'auto',
   cpuShare: 0.1,
   timeoutMs: 30_000,
   takeOver: false,
@@ -353,22 +357,20 @@ export class Sender {
     }
     onAgreed();
     this.#events.put({ kind: 'connected', peer: connection.peer });
-    await this.#reader.call('begin', {
+    const factor = await this.#reader.call('begin', {
       root: fromUserPath(this.#options.source),
       jobs: this.#options.scanJobs,
       folder: this.#options.stateFolder,
       secret: new Uint8Array(welcome.secret),
       checkSecret: this.#checkSecret,
     });
+    const parts = { scanner: this.#scanner, events: this.#events };
     const transfer = new Transfer({
-      connection,
-      reader: this.#reader,
-      scanner: this.#scanner,
-      events: this.#events,
-      watermark: welcome.watermark,
+      ...parts,
+      ...{ connection, factor, reader: this.#reader, watermark: welcome.watermark },
+      optimize: this.#options.optimize ?? senderDefaults.optimize,
     });
     this.#transfer = transfer;
-    const parts = { scanner: this.#scanner, events: this.#events };
     const ticker = new Ticker(this.#options, { ...parts, report, steering }, transfer);
     const stopped = onAbort(this.#options.signal, () => {});
     const over = new AbortController();

@@ -11,7 +11,9 @@ import { CommitLane } from './commit-lane.ts';
 import { Departures } from './departures.ts';
 import type { Mailbox, SenderEvent } from './events.ts';
 import { FileReader } from './file-reader.ts';
+import { GrainQuestions } from './grain-questions.ts';
 import { InFlight } from './in-flight.ts';
+import { Inquiry, type Optimize } from './inquiry.ts';
 import { idOf } from './item.ts';
 import { LaneControl } from './lane-control.ts';
 import { LargeLane } from './large-lane.ts';
@@ -31,6 +33,9 @@ export interface TransferOptions {
   readonly scanner: WorkerCalls<ScanMethods>;
   readonly events: Mailbox<SenderEvent>;
   readonly watermark: bigint;
+  readonly optimize: Optimize;
+  /** Of the grains that the reader keeps. */
+  readonly factor: bigint;
 }
 
 /** One connection's worth of sending. Any failure rejects `run`; the caller then starts over. */
@@ -39,6 +44,7 @@ export class Transfer {
   readonly #control = new LaneControl();
   readonly #troubles: Troubles;
   readonly #offers: Offers;
+  readonly #questions: GrainQuestions;
   readonly #stages: Stages;
   readonly #inFlight: InFlight;
   readonly #commits: CommitLane;
@@ -53,9 +59,11 @@ export class Transfer {
     const offers = new Offers(options.connection);
     const inFlight = new InFlight({ ...options, control, troubles });
     const stages = new Stages(options.connection);
+    const questions = new GrainQuestions(options.connection, options.factor);
+    const reader = new FileReader(options.reader);
     const shared = {
-      ...{ control, troubles, offers, inFlight },
-      reader: new FileReader(options.reader),
+      ...{ control, troubles, inFlight, reader },
+      inquiry: new Inquiry({ ...options, offers, questions, reader }),
       stages,
       departures: new Departures(),
       looks: new SecondLooks(options.scanner),
@@ -63,6 +71,7 @@ export class Transfer {
     this.#troubles = troubles;
     this.#stages = stages;
     this.#offers = offers;
+    this.#questions = questions;
     this.#inFlight = inFlight;
     this.#commits = new CommitLane(shared);
     this.#large = new LargeLane({ ...shared, commits: this.#commits });
@@ -198,6 +207,8 @@ export class Transfer {
     switch (message.type) {
       case MessageType.Need:
         return this.#offers.answer(message);
+      case MessageType.Grains:
+        return this.#questions.answer(message);
       case MessageType.Rejected:
         if (message.reason === 'blocks' || message.reason === 'base') this.#stages.leave();
         return this.#inFlight.rejected(message);

@@ -71,6 +71,10 @@ const need: Message = { type: Need, batch: 9, bitmap: Buffer.from([255]) };
 
 const lies: readonly Lie[] = [
   lie('asks for blocks of an offer never made', protocol, Need, m => [m, { ...m, batch: 2 }]),
+  lie('tells of grains that nobody asked for', protocol, Durable, m => [
+    { type: MessageType.Grains, batch: 1, ranges: [Buffer.alloc(4)] },
+    m,
+  ]),
   lie('asks before anything was offered', protocol, Welcome, m => [m, need]),
   lie('answers another offer', protocol, Need, m => [{ ...m, batch: m.batch + 1 }]),
   lie('asks for more blocks than were offered', protocol, Need, m => [

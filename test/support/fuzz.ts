@@ -180,6 +180,19 @@ class World {
         });
         return { type: MessageType.Offer, batch: 1, ids: Buffer.concat(ids) };
       }
+      case 'grains': {
+        const grainSize = pick(random, [64, 512, 1024]);
+        const files = Array.from({ length: 1 + randomInteger(random, 3) }, () => {
+          const { id, version, bytes } = this.file();
+          const ranges = Array.from({ length: 1 + randomInteger(random, 3) }, () => {
+            const offset = randomInteger(random, this.isWild() ? 2 ** 40 : bytes.length);
+            const size = 1 + randomInteger(random, this.isWild() ? 4_000_000 : 9000);
+            return { offset, size };
+          });
+          return { id, version, ranges };
+        });
+        return { type: MessageType.GetGrains, batch: 1, factor: 5n, grainSize, files };
+      }
       case 'open': {
         const { id, version } = this.file();
         const size = this.isWild() ? 100 : pick(random, [3_000_000, 5_000_000, 2 ** 53 - 1]);
@@ -330,7 +343,7 @@ class World {
 }
 
 const kinds = [
-  ...(['operations', 'operations', 'operations', 'end', 'end', 'offer', 'open'] as const),
+  ...(['operations', 'operations', 'operations', 'end', 'end', 'offer', 'grains', 'open'] as const),
   ...(['data', 'data', 'abort', 'ask'] as const),
 ] as const;
 const operationKinds = [
