@@ -108,6 +108,10 @@ export class PushCommand extends ReplicaCommand {
   compressLevel = Option.String('--compress-level', {
     description: '<N> 1 to 19: less time or fewer bytes (default: brotli 5, zstd 9)',
   });
+  optimize = Option.String('--optimize', {
+    description:
+      "<FOR> What an edit costs where the old version's hashes are lost: bytes: ask the receiver for them, time: send whole blocks, auto: by the link (default auto)",
+  });
   bwlimit = Option.String('--bwlimit', {
     description:
       '<RATE> Send at most this much a second: 512 (KiB), 1.5M, or by the clock: "08:00,512 19:00,off"',
@@ -198,6 +202,8 @@ export class PushCommand extends ReplicaCommand {
       const ownFiles = [realPathOf(stateBase), ...(logFile ? [realPathOf(logFile)] : [])];
       const sender = await this.programs.openSender({
         ...own,
+        // Within this process no byte is worth a question.
+        optimize: target.kind === 'path' && own.optimize === 'auto' ? 'time' : own.optimize,
         source,
         connect: abort => route.connect(abort),
         stateFolder,

@@ -31,6 +31,7 @@ export type PushSettings = Pick<
   | 'attributes'
   | 'numericIds'
   | 'settle'
+  | 'optimize'
   | 'cpuShare'
   | 'timeoutMs'
   | 'takeOver'
@@ -56,6 +57,7 @@ export interface GivenPushFlags {
   readonly acceptDeletes: boolean | undefined;
   readonly checksum: boolean | undefined;
   readonly scanJobs: string | undefined;
+  readonly optimize: string | undefined;
   readonly cpuLimit: string | undefined;
   readonly timeout: string | undefined;
   readonly takeOver: boolean | undefined;
@@ -147,6 +149,7 @@ export function readPushSettings(
     scanJobs: readScanJobs(settings.text('scan-jobs', given.scanJobs)),
     numericIds: settings.switch('numeric-ids', given.numericIds),
     settle: readSettle(settings.list('settle', given.settle)),
+    optimize: settings.choice('optimize', given.optimize, ['auto', 'bytes', 'time'] as const),
     cpuShare: readCpuLimit(settings.text('cpu-limit', given.cpuLimit)),
     takeOver: settings.switch('take-over', given.takeOver),
   };

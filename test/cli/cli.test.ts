@@ -104,6 +104,10 @@ t.test(
         ['push', 'src', 'host', '--compress-level', '20'],
         "--compress-level: '20' is no level from 1 to 19 (brotli ends at 11)",
       ],
+      [
+        ['push', 'src', 'host', '--optimize', 'speed'],
+        "--optimize: 'speed' is not one of auto, bytes, time",
+      ],
       [['push', 'src', 'ssh://h/'], "unusable target 'ssh://h/': a folder must follow the host"],
       [['receive', 'dst', '--port', '70000'], "--port: '70000' is not a port from 0 to 65535"],
       [['receive', 'dst', '--fsync', 'maybe'], "--fsync: 'maybe' is not one of batch, off"],

@@ -104,6 +104,7 @@ const settings: Readonly<Record<string, readonly [string, unknown] | true>> = {
   '-c': true,
   '--compress': ['zstd', 'zstd'],
   '--compress-level': ['3', '3'],
+  '--optimize': ['bytes', 'bytes'],
   '--bwlimit': ['1M', '1M'],
   '--cpu-limit': ['5%', '5%'],
   '--timeout': ['9s', '9s'],

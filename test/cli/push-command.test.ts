@@ -106,6 +106,7 @@ t.test('flags reach the sender with their defaults', async t => {
     maxDelete: { kind: 'percent', value: 50 },
     acceptDeletes: false,
     scanJobs: 'auto',
+    optimize: 'time',
     cpuShare: 0.1,
     checksum: false,
     timeoutMs: 30_000,
@@ -130,7 +131,18 @@ t.test('flags reach the sender as given', async t => {
   const flags = [
     ...['--interval', '2s', '--once', '--exclude', '*.o', '--exclude', 'build/', '--no-delete'],
     ...['--max-delete', '7', '--accept-deletes', '-c', '--timeout=1m', '--take-over'],
-    ...['--cpu-limit', '2.5%', '--scan-jobs', '8', '--chmod', 'D755', '-g', '--numeric-ids'],
+    ...[
+      '--cpu-limit',
+      '2.5%',
+      '--scan-jobs',
+      '8',
+      '--optimize',
+      'bytes',
+      '--chmod',
+      'D755',
+      '-g',
+      '--numeric-ids',
+    ],
     ...['--special-bits', '--adopt', '--fsync', 'off', '--keep', '1h', '--path', './a//b/'],
   ];
   const { code, doubles } = await push(t, [end()], flags);
@@ -145,6 +157,7 @@ t.test('flags reach the sender as given', async t => {
     acceptDeletes: true,
     checksum: true,
     scanJobs: 8,
+    optimize: 'bytes',
     attributes: {
       chmod: [{ for: 'directories', keep: 0, set: 0o755, setIfExecutable: 0 }],
       owner: false,
