@@ -1,10 +1,10 @@
 // How many bytes does a real tree cost, copied first and then updated to its next release, beside
 // `rsync -a` and `rsync -az` to a daemon?
 //
-//   node dist/bench/scenarios/releases.bench.js [--only NAME] [--push-args '-z …'] [--rate bytes/s] [--json FILE]
+//   node dist/bench/scenarios/releases.bench.js [--only NAME] [--push-args '-z …'] [--rate bytes/s] [--forget] [--json FILE]
 //
 // The pairs of releases are fixed in releases.json. Updates are made as a checkout makes them, within
-// a live session. Every transfer goes through a relay that counts what passes, both ways.
+// a live session; with --forget by a push that was ended by SIGKILL in between. Every transfer goes through a relay that counts what passes, both ways.
 import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,6 +18,7 @@ const { values } = parseArgs({
     only: { type: 'string' },
     'push-args': { type: 'string', default: '' },
     rate: { type: 'string' },
+    forget: { type: 'boolean', default: false },
     json: { type: 'string' },
     cache: { type: 'string', default: join(tmpdir(), 'replica-bench-packages') },
     place: { type: 'string', default: '/dev/shm' },
@@ -70,6 +71,7 @@ async function byReplica(pair: Pair): Promise<readonly [Cost, Cost]> {
     rate === undefined ? options : { ...options, bytesPerSecond: rate },
   );
   const initial = await session.traffic();
+  if (values.forget) await session.forget();
   const update = await session.traffic(() => checkOut(next, source));
   await session.close();
   return [initial, update];

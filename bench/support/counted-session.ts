@@ -30,13 +30,20 @@ export class CountedSession {
   readonly #options: SessionOptions;
   readonly #relay: Relay;
   readonly #receive: Program;
-  readonly #push: Program;
+  readonly #home: Home;
+  #push: Program;
 
   private constructor(
     options: SessionOptions,
-    running: { readonly relay: Relay; readonly receive: Program; readonly push: Program },
+    running: {
+      readonly home: Home;
+      readonly relay: Relay;
+      readonly receive: Program;
+      readonly push: Program;
+    },
   ) {
     this.#options = options;
+    this.#home = running.home;
     this.#relay = running.relay;
     this.#receive = running.receive;
     this.#push = running.push;
@@ -49,7 +56,7 @@ export class CountedSession {
     const rate = bytesPerSecond === undefined ? {} : { bytesPerSecond };
     const relay = await Relay.open({ targetPort: port, ...rate });
     const push = home.push(source, `127.0.0.1:${relay.port}`, options.pushArgs);
-    return new CountedSession(options, { relay, receive, push });
+    return new CountedSession(options, { home, relay, receive, push });
   }
 
   /**
@@ -78,6 +85,15 @@ export class CountedSession {
     const bytesUp = this.#relay.bytesUp - up;
     const bytesDown = this.#relay.bytesDown - down;
     return { bytes: bytesUp + bytesDown, bytesUp, bytesDown, seconds: (lastMs - begunMs) / 1000 };
+  }
+
+  /** Ends the push by SIGKILL, which loses what it has in memory, and starts it again. */
+  async forget(): Promise<void> {
+    const { source, pushArgs } = this.#options;
+    await this.#push.stop('SIGKILL');
+    this.#push = this.#home.push(source, `127.0.0.1:${this.#relay.port}`, pushArgs);
+    await this.#push.line(/in sync/, 60_000);
+    await this.traffic(() => {});
   }
 
   async close(): Promise<void> {
