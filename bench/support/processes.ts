@@ -35,9 +35,7 @@ export class ProcessMeter {
   #sample(): void {
     try {
       this.#cpuSeconds = cpuSecondsOf(this.#pid) - this.#startSeconds;
-      const status = fs.readFileSync(`/proc/${this.#pid}/status`, 'utf8');
-      const anonymous = Number(/RssAnon:\s+(\d+)/.exec(status)?.[1] ?? 0);
-      this.#anonymousKib = Math.max(this.#anonymousKib, anonymous);
+      this.#anonymousKib = Math.max(this.#anonymousKib, anonymousKibOf(this.#pid));
       this.#io = ioOf(this.#pid);
     } catch (error) {
       if (!(error instanceof Error && 'code' in error)) throw error;
@@ -62,6 +60,83 @@ export function cpuSecondsOf(pid: number): number {
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   // utime, stime, cutime, cstime: fields 14 to 17 of proc(5), counted from 'state', field 3.
   return fields.slice(11, 15).reduce((sum, text) => sum + Number(text), 0) / ticksPerSecond;
+}
+
+/** CPU of the ended children of this process. */
+export function endedChildrenSeconds(): number {
+  const { userCPUTime, systemCPUTime } = process.resourceUsage();
+  return cpuSecondsOf(process.pid) - (userCPUTime + systemCPUTime) / 1e6;
+}
+
+/**
+ * What all processes of a tool cost together, sampled until `stop`: those that `pidsOf` names, what
+ * runs below them, and children of this process that ended meanwhile (no others may).
+ */
+export class ToolMeter {
+  readonly #pidsOf: () => readonly number[];
+  readonly #timer: NodeJS.Timeout;
+  readonly #startSeconds: number;
+  #anonymousKib = 0;
+
+  constructor(pidsOf: () => readonly number[]) {
+    this.#pidsOf = pidsOf;
+    this.#startSeconds = this.#cpuSeconds();
+    this.#timer = setInterval(() => this.#sample(), 100);
+    this.#sample();
+  }
+
+  #cpuSeconds(): number {
+    const living = familyOf(this.#pidsOf()).reduce(
+      (sum, pid) => sum + orZero(pid, cpuSecondsOf),
+      0,
+    );
+    return living + endedChildrenSeconds();
+  }
+
+  #sample(): void {
+    const pids = familyOf(this.#pidsOf());
+    const kib = pids.reduce((sum, pid) => sum + orZero(pid, anonymousKibOf), 0);
+    this.#anonymousKib = Math.max(this.#anonymousKib, kib);
+  }
+
+  stop(): { readonly cpuSeconds: number; readonly anonymousMib: number } {
+    this.#sample();
+    clearInterval(this.#timer);
+    const cpuSeconds = Math.max(0, this.#cpuSeconds() - this.#startSeconds);
+    return { cpuSeconds, anonymousMib: this.#anonymousKib / 1024 };
+  }
+}
+
+/** The processes and all their descendants. */
+function familyOf(pids: readonly number[]): number[] {
+  const childrenOf = (pid: number): number[] => {
+    // Each thread has children of its own.
+    const threads = fs.readdirSync(`/proc/${pid}/task`);
+    const texts = threads.map(id => fs.readFileSync(`/proc/${pid}/task/${id}/children`, 'latin1'));
+    return texts.flatMap(text => text.split(' ').filter(Boolean).map(Number));
+  };
+  const found = [...pids];
+  for (const pid of found) found.push(...orEmpty(pid, childrenOf));
+  return found;
+}
+
+function anonymousKibOf(pid: number): number {
+  const status = fs.readFileSync(`/proc/${pid}/status`, 'utf8');
+  return Number(/RssAnon:\s+(\d+)/.exec(status)?.[1] ?? 0);
+}
+
+/** Processes end while they are looked at. */
+function orZero(pid: number, read: (pid: number) => number): number {
+  return orEmpty(pid, pid => [read(pid)])[0] ?? 0;
+}
+
+function orEmpty(pid: number, read: (pid: number) => number[]): number[] {
+  try {
+    return read(pid);
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error)) throw error;
+    return [];
+  }
 }
 
 interface Io {

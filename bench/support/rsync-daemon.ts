@@ -5,7 +5,8 @@ import fs from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import { Relay } from '../../test/support/relay.ts';
-import { type Cost, cpuSecondsOf, ProcessMeter } from './processes.ts';
+import { own } from './owned.ts';
+import { type Cost, endedChildrenSeconds, ProcessMeter } from './processes.ts';
 
 export class RsyncDaemon {
   readonly #child: ChildProcess;
@@ -23,7 +24,7 @@ export class RsyncDaemon {
     const user = process.getuid?.() === 0 ? 'uid = 0\ngid = 0\n' : '';
     fs.writeFileSync(config, `use chroot = no\n${user}[bench]\npath = ${folder}\nread only = no\n`);
     const args = ['--daemon', '--no-detach', '--address=127.0.0.1', `--port=${port}`];
-    const child = spawn('rsync', [...args, `--config=${config}`], { stdio: 'inherit' });
+    const child = own(spawn('rsync', [...args, `--config=${config}`], { stdio: 'inherit' }));
     for (let attempt = 0; !(await answers(port)); attempt++) {
       if (attempt > 200) throw new Error('the rsync daemon does not answer');
       await new Promise(resolve => setTimeout(resolve, 20));
@@ -35,7 +36,7 @@ export class RsyncDaemon {
   async copy(source: string, flags: readonly string[] = [], via = this.port): Promise<number> {
     const begunMs = performance.now();
     const args = ['-a', ...flags, `${source}/`, `rsync://127.0.0.1:${via}/bench/`];
-    const child = spawn('rsync', args, { stdio: 'inherit' });
+    const child = own(spawn('rsync', args, { stdio: 'inherit' }));
     const [code] = await once(child, 'close');
     if (code !== 0) throw new Error(`rsync exits ${code}`);
     return (performance.now() - begunMs) / 1000;
@@ -63,16 +64,20 @@ export class RsyncDaemon {
     const meter = new ProcessMeter(this.#child.pid ?? 0);
     const startSeconds = endedChildrenSeconds();
     const seconds = await this.copy(source, options.flags, options.viaPort);
-    await this.#idle();
+    await this.idle();
     return { seconds, client: endedChildrenSeconds() - startSeconds, daemon: meter.stop() };
   }
 
   /** Until the daemon has waited for the processes of the last connection. */
-  async #idle(): Promise<void> {
+  async idle(): Promise<void> {
     const path = `/proc/${this.#child.pid}/task/${this.#child.pid}/children`;
     while (fs.readFileSync(path, 'latin1') !== '') {
       await new Promise(resolve => setTimeout(resolve, 10));
     }
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
   }
 
   async close(): Promise<void> {
@@ -81,7 +86,7 @@ export class RsyncDaemon {
   }
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = net.createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();
@@ -90,7 +95,7 @@ async function freePort(): Promise<number> {
   return address.port;
 }
 
-function answers(port: number): Promise<boolean> {
+export function answers(port: number): Promise<boolean> {
   return new Promise(resolve => {
     const socket = net.connect(port, '127.0.0.1');
     socket.on('connect', () => resolve(true));
@@ -98,10 +103,4 @@ function answers(port: number): Promise<boolean> {
     socket.on('close', () => socket.destroy());
     setTimeout(() => socket.destroy(), 100);
   });
-}
-
-/** CPU of the ended children of this process. */
-function endedChildrenSeconds(): number {
-  const { userCPUTime, systemCPUTime } = process.resourceUsage();
-  return cpuSecondsOf(process.pid) - (userCPUTime + systemCPUTime) / 1e6;
 }

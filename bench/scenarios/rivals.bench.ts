@@ -1,0 +1,188 @@
+// What do a first copy, a restart with nothing changed, an idle minute and one change take, beside
+// rsync in a loop, Unison and Syncthing?
+//
+//   node dist/bench/scenarios/rivals.bench.js [--files 10000] [--large MiB] [--runs 5] [--idle 60]
+//     [--settle 20] [--samples 20] [--interval 1] [--tools replica,rsync,unison,syncthing]
+//     [--json FILE] [--place /dev/shm]
+//
+// All poll, at the same interval; all on loopback, with files on tmpfs. replica and Syncthing encrypt
+// and flush what they write, rsync and Unison do neither. Copies take turns, and the trees are
+// compared after each. A change counts from the write until the target shows it and, of replica, the
+// commit is durable. Tools that are not installed are skipped.
+import fs from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { seededRandom } from '../../test/support/random.ts';
+import { ownFolder } from '../support/owned.ts';
+import { describeMachine, finish, type Result } from '../support/results.ts';
+import {
+  checkEqual,
+  meter,
+  type Session,
+  type Tool,
+  type Work,
+  withSession,
+} from '../support/tool.ts';
+import { installedTools, toolNames } from '../support/tools.ts';
+import { touchMemory } from '../support/touch-memory.ts';
+import { makeLargeFile, makeSmallFiles } from '../support/trees.ts';
+
+const { values } = parseArgs({
+  options: {
+    files: { type: 'string', default: '10000' },
+    'per-folder': { type: 'string', default: '50' },
+    large: { type: 'string', default: '64' },
+    runs: { type: 'string', default: '5' },
+    idle: { type: 'string', default: '60' },
+    settle: { type: 'string', default: '20' },
+    samples: { type: 'string', default: '20' },
+    interval: { type: 'string', default: '1' },
+    tools: { type: 'string', default: toolNames },
+    json: { type: 'string' },
+    place: { type: 'string', default: '/dev/shm' },
+  },
+});
+
+const mebibyte = 1024 * 1024;
+const largeSize = Number(values.large) * mebibyte;
+const intervalSeconds = Number(values.interval);
+const base = ownFolder(values.place);
+const source = join(base, 'source');
+const at = { base, source, intervalSeconds };
+/** A change that has not arrived by then is missed. */
+const missedMs = 60_000;
+const tree = `${Number(values.files).toLocaleString('en-US')} files`;
+
+/** As they stand in the table. */
+const groups = [
+  'Copies',
+  'Until a change is there',
+  'Idle',
+  'CPU of both sides',
+  'Memory of both sides',
+];
+const { tools, versions } = installedTools(values.tools);
+const found = new Map<string, { result: Omit<Result, 'runs'>; runs: number[] }>();
+
+function add(tool: Tool, of: Pick<Result, 'group' | 'work' | 'unit'>, value: number): void {
+  const key = `${of.group}\0${of.work}\0${tool.name}`;
+  const known = found.get(key) ?? { result: { ...of, tool: tool.name }, runs: [] };
+  known.runs.push(value);
+  found.set(key, known);
+}
+
+function addWork(tool: Tool, work: string, cost: Work): void {
+  add(tool, { group: 'Copies', work, unit: 's' }, cost.seconds);
+  add(tool, { group: 'CPU of both sides', work, unit: 's' }, cost.cpuSeconds);
+  add(tool, { group: 'Memory of both sides', work, unit: 'MiB' }, cost.anonymousMib);
+}
+
+async function copies(tool: Tool): Promise<void> {
+  await withSession(tool, at, async (session, target) => {
+    touchMemory(values.place, largeSize + Number(values.files) * 4096);
+    addWork(tool, `first copy of ${tree}, ${values.large} MiB file`, await session.copy());
+    addWork(tool, 'restart, nothing changed', await session.copy());
+    await checkEqual(source, target);
+  });
+}
+
+const random = seededRandom(7);
+let serial = 0;
+
+/** Each makes a change and returns whether the target shows it. */
+const changes: Readonly<
+  Record<string, (target: string, files: readonly string[]) => () => boolean>
+> = {
+  'a new file': (target, files) => {
+    const path = join(pick(files), '..', `new${serial++}`);
+    fs.writeFileSync(join(source, path), `created ${serial}`);
+    return () => textAt(join(target, path), 0, 7) === 'created';
+  },
+  'an edit of a small file': (target, files) => edit(target, pick(files), 0),
+  [`an edit in a ${values.large} MiB file`]: target =>
+    edit(target, 'large', Math.floor(random() * (largeSize - 100))),
+};
+
+function pick(files: readonly string[]): string {
+  return files[Math.floor(random() * files.length)] ?? '';
+}
+
+function edit(target: string, path: string, offset: number): () => boolean {
+  const text = `edit ${String(serial++).padStart(6, '0')}`;
+  const fd = fs.openSync(join(source, path), 'r+');
+  fs.writeSync(fd, text, offset);
+  fs.closeSync(fd);
+  return () => textAt(join(target, path), offset, text.length) === text;
+}
+
+/** Empty while it is not there. */
+function textAt(path: string, offset: number, length: number): string {
+  if (!fs.existsSync(path)) return '';
+  const fd = fs.openSync(path, 'r');
+  const bytes = Buffer.alloc(length);
+  fs.readSync(fd, bytes, 0, length, offset);
+  fs.closeSync(fd);
+  return bytes.toString('latin1');
+}
+
+/** Seconds until the change is there. */
+async function sample(session: Session, change: () => () => boolean): Promise<number> {
+  // At any moment between two looks.
+  await sleep((1 + random()) * intervalSeconds * 1000);
+  const commits = session.commits?.() ?? 0;
+  const begunMs = performance.now();
+  const isThere = change();
+  const isDurable = (): boolean => session.commits === undefined || session.commits() > commits;
+  while (!isThere() || !isDurable()) {
+    if (performance.now() - begunMs > missedMs) {
+      console.error('missed: a change does not arrive within a minute');
+      break;
+    }
+    await sleep(4);
+  }
+  return (performance.now() - begunMs) / 1000;
+}
+
+async function following(tool: Tool): Promise<void> {
+  await withSession(tool, at, async (session, target) => {
+    await session.copy();
+    await session.follow();
+    await sleep(Number(values.settle) * 1000);
+    if (Number(values.idle) > 0) {
+      const idle = await meter(session, () => sleep(Number(values.idle) * 1000));
+      const work = `idle, looking every ${intervalSeconds} s`;
+      const percent = (idle.cpuSeconds / idle.seconds) * 100;
+      add(tool, { group: 'Idle', work, unit: '% of a core' }, percent);
+      add(tool, { group: 'Memory of both sides', work, unit: 'MiB' }, idle.anonymousMib);
+    }
+    for (const [work, change] of Object.entries(changes)) {
+      for (let i = 0; i < Number(values.samples); i++) {
+        const seconds = await sample(session, () => change(target, files));
+        add(tool, { group: 'Until a change is there', work, unit: 's' }, seconds);
+      }
+    }
+  });
+}
+
+fs.mkdirSync(source);
+makeSmallFiles(source, Number(values.files), Number(values['per-folder']));
+makeLargeFile(join(source, 'large'), largeSize);
+const files = fs
+  .readdirSync(source, { recursive: true, encoding: 'utf8' })
+  .filter(path => path.endsWith('.dat'));
+for (let run = 0; run < Number(values.runs); run++) {
+  for (const tool of tools) await copies(tool);
+  console.error(`copies: run ${run + 1} of ${values.runs}`);
+}
+for (const tool of tools) {
+  await following(tool);
+  console.error(`followed: ${tool.name}`);
+}
+const results = [...found.values()].map(({ result, runs }) => ({ ...result, runs }));
+results.sort((a, b) => groups.indexOf(a.group) - groups.indexOf(b.group));
+const options = { ...values, json: undefined };
+finish(
+  { scenario: 'rivals', machine: describeMachine(), tools: versions, options, results },
+  values.json,
+);
