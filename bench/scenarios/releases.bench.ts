@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { CountedSession } from '../support/counted-session.ts';
-import { checkOut, unpackPackage } from '../support/packages.ts';
+import { checkOut, type ReleasePair, releasePairs, unpackPackage } from '../support/packages.ts';
 import { RsyncDaemon } from '../support/rsync-daemon.ts';
 
 const { values } = parseArgs({
@@ -25,13 +25,6 @@ const { values } = parseArgs({
   },
 });
 
-interface Pair {
-  readonly name: string;
-  readonly from: string;
-  readonly to: string;
-  readonly about: string;
-}
-
 interface Cost {
   readonly bytes: number;
   readonly seconds: number;
@@ -45,12 +38,13 @@ interface Row {
   readonly replica: Cost;
 }
 
-// The compiled file lies in dist/bench/scenarios.
-const list = new URL('../../../bench/scenarios/releases.json', import.meta.url);
 const base = fs.mkdtempSync(join(values.place, 'replica-bench-'));
 const rate = values.rate === undefined ? undefined : Number(values.rate);
 
-async function byRsync(pair: Pair, flags: readonly string[]): Promise<readonly [Cost, Cost]> {
+async function byRsync(
+  pair: ReleasePair,
+  flags: readonly string[],
+): Promise<readonly [Cost, Cost]> {
   const { source, target, next } = trees(pair);
   const daemon = await RsyncDaemon.open(target, base);
   const all = ['--delete', ...flags];
@@ -61,7 +55,7 @@ async function byRsync(pair: Pair, flags: readonly string[]): Promise<readonly [
   return [initial, update];
 }
 
-async function byReplica(pair: Pair): Promise<readonly [Cost, Cost]> {
+async function byReplica(pair: ReleasePair): Promise<readonly [Cost, Cost]> {
   const { source, target, next, folder } = trees(pair);
   // rsync's --delete knows no limit.
   const given = values['push-args'].split(' ').filter(arg => arg !== '');
@@ -78,7 +72,12 @@ async function byReplica(pair: Pair): Promise<readonly [Cost, Cost]> {
 }
 
 /** Both releases and an empty target, made anew. */
-function trees(pair: Pair): { folder: string; source: string; target: string; next: string } {
+function trees(pair: ReleasePair): {
+  folder: string;
+  source: string;
+  target: string;
+  next: string;
+} {
   const folder = join(base, 'pair');
   fs.rmSync(folder, { recursive: true, force: true });
   const [source, target, next] = [join(folder, 's'), join(folder, 't'), join(folder, 'n')];
@@ -112,13 +111,11 @@ function print(row: Row): void {
 }
 
 async function main(): Promise<void> {
-  // Written by hand in the repository.
-  const pairs = JSON.parse(fs.readFileSync(list, 'utf8')) as readonly Pair[];
   const rows: Row[] = [];
   const heads = ['rsync -a', 'rsync -az', 'replica'];
   const head = heads.map(text => text.padStart(11)).join('');
   console.log(`${'pair'.padEnd(36)}${'phase'.padEnd(8)}${head}   (bytes both ways; times; / -az)`);
-  for (const pair of pairs) {
+  for (const pair of releasePairs()) {
     if (values.only !== undefined && values.only !== pair.name) continue;
     const rsync = await byRsync(pair, []);
     const rsyncZ = await byRsync(pair, ['-z']);

@@ -15,7 +15,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { seededRandom } from '../../test/support/random.ts';
 import { ownFolder } from '../support/owned.ts';
-import { describeMachine, finish, type Result } from '../support/results.ts';
+import { describeMachine, finish, type Result, ResultList } from '../support/results.ts';
 import {
   checkEqual,
   meter,
@@ -54,22 +54,11 @@ const at = { base, source, intervalSeconds };
 const missedMs = 60_000;
 const tree = `${Number(values.files).toLocaleString('en-US')} files`;
 
-/** As they stand in the table. */
-const groups = [
-  'Copies',
-  'Until a change is there',
-  'Idle',
-  'CPU of both sides',
-  'Memory of both sides',
-];
 const { tools, versions } = installedTools(values.tools);
-const found = new Map<string, { result: Omit<Result, 'runs'>; runs: number[] }>();
+const found = new ResultList();
 
 function add(tool: Tool, of: Pick<Result, 'group' | 'work' | 'unit'>, value: number): void {
-  const key = `${of.group}\0${of.work}\0${tool.name}`;
-  const known = found.get(key) ?? { result: { ...of, tool: tool.name }, runs: [] };
-  known.runs.push(value);
-  found.set(key, known);
+  found.add({ ...of, tool: tool.name }, value);
 }
 
 function addWork(tool: Tool, work: string, cost: Work): void {
@@ -179,8 +168,7 @@ for (const tool of tools) {
   await following(tool);
   console.error(`followed: ${tool.name}`);
 }
-const results = [...found.values()].map(({ result, runs }) => ({ ...result, runs }));
-results.sort((a, b) => groups.indexOf(a.group) - groups.indexOf(b.group));
+const results = found.grouped();
 const options = { ...values, json: undefined };
 finish(
   { scenario: 'rivals', machine: describeMachine(), tools: versions, options, results },

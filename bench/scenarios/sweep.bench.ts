@@ -6,10 +6,7 @@ import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { queuedChangesMax } from '../../src/limits.ts';
-import { Scanner } from '../../src/sender/scanner.ts';
-import { SnapshotStore } from '../../src/store/snapshot-store.ts';
-import { DirectSource } from '../../src/tree/source.ts';
+import { openScanner, sweep } from '../support/sweeps.ts';
 import { quantile, SyncedPair } from '../support/synced-pair.ts';
 
 const { values } = parseArgs({
@@ -35,34 +32,6 @@ function time(command: string, args: readonly string[]): number {
   return (performance.now() - begunMs) / 1000;
 }
 
-/** One sweep of the whole tree by the scanner, as the worker of `push` runs it. */
-function sweep(scanner: Scanner): number {
-  const begunMs = performance.now();
-  for (;;) {
-    const { changes, summary } = scanner.next(queuedChangesMax, 50);
-    if (changes.some(change => change.kind !== 'file' || change.purpose !== 'trust')) {
-      throw new Error('the tree is not what the records say');
-    }
-    if (summary?.isWhole === true) return (performance.now() - begunMs) / 1000;
-  }
-}
-
-function openScanner(): { scanner: Scanner; store: SnapshotStore } {
-  const states = join(pair.home.folder, 'state', 'replica');
-  const store = SnapshotStore.open(join(states, fs.readdirSync(states)[0] ?? ''));
-  const scanner = new Scanner(store, new DirectSource(pair.source), {
-    root: pair.source,
-    exclude: [],
-    delete: true,
-    deleteExcluded: false,
-    maxDelete: { kind: 'percent', value: 50 },
-    acceptDeletes: false,
-    scope: [],
-    checksum: false,
-  });
-  return { scanner, store };
-}
-
 try {
   const copy = join(pair.base, 'copy');
   fs.mkdirSync(copy);
@@ -76,7 +45,7 @@ try {
   const format = '%p %s %T@ %C@ %m %i\n';
   for (let run = 0; run < Number(values.runs); run++) {
     await pair.pushing.stop();
-    const { scanner, store } = openScanner();
+    const { scanner, store } = openScanner(pair.home.folder, pair.source);
     for (let i = 0; i < 3; i++) sweep(scanner);
     found.sweep.push(sweep(scanner));
     await store.close();

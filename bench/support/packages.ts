@@ -4,6 +4,22 @@ import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import { dirname, join } from 'node:path';
 
+/** Two releases of a package, and what is worth knowing about their difference. */
+export interface ReleasePair {
+  readonly name: string;
+  readonly from: string;
+  readonly to: string;
+  readonly about: string;
+}
+
+/** Those of scenarios/releases.json. */
+export function releasePairs(): readonly ReleasePair[] {
+  // The compiled file lies in dist/bench/support.
+  const list = new URL('../../../bench/scenarios/releases.json', import.meta.url);
+  // Written by hand in the repository.
+  return JSON.parse(fs.readFileSync(list, 'utf8')) as readonly ReleasePair[];
+}
+
 /** Unpacks `name@version` to `folder`, which must not be there; archives are kept in `cache`. */
 export function unpackPackage(
   spec: { readonly name: string; readonly version: string },

@@ -18,6 +18,25 @@ export interface Result {
   readonly files?: number;
 }
 
+/** Collects runs. */
+export class ResultList {
+  readonly #found = new Map<string, { readonly of: Omit<Result, 'runs'>; runs: number[] }>();
+
+  add(of: Omit<Result, 'runs'>, value: number): void {
+    const key = `${of.group}\0${of.work}\0${of.tool}`;
+    const known = this.#found.get(key) ?? { of, runs: [] };
+    known.runs.push(value);
+    this.#found.set(key, known);
+  }
+
+  /** In the order in which groups first came. */
+  grouped(): Result[] {
+    const all = [...this.#found.values()].map(({ of, runs }) => ({ ...of, runs }));
+    const groups = [...new Set(all.map(result => result.group))];
+    return groups.flatMap(group => all.filter(result => result.group === group));
+  }
+}
+
 export interface Report {
   readonly scenario: string;
   readonly machine: Machine;

@@ -8,6 +8,16 @@ import { Relay } from '../../test/support/relay.ts';
 import { own } from './owned.ts';
 import { type Cost, endedChildrenSeconds, ProcessMeter } from './processes.ts';
 
+/** Where a daemon runs, if not on loopback. */
+export interface DaemonPlace {
+  readonly address: string;
+  /** The command as it is started there. */
+  readonly wrap: (command: readonly string[]) => readonly string[];
+  readonly answers: (port: number) => Promise<boolean>;
+}
+
+const loopback: DaemonPlace = { address: '127.0.0.1', wrap: command => command, answers };
+
 export class RsyncDaemon {
   readonly #child: ChildProcess;
   readonly port: number;
@@ -18,14 +28,15 @@ export class RsyncDaemon {
   }
 
   /** Serves `folder` as module 'bench', writable. */
-  static async open(folder: string, configFolder: string): Promise<RsyncDaemon> {
+  static async open(folder: string, configFolder: string, at = loopback): Promise<RsyncDaemon> {
     const port = await freePort();
     const config = join(configFolder, 'rsyncd.conf');
     const user = process.getuid?.() === 0 ? 'uid = 0\ngid = 0\n' : '';
     fs.writeFileSync(config, `use chroot = no\n${user}[bench]\npath = ${folder}\nread only = no\n`);
-    const args = ['--daemon', '--no-detach', '--address=127.0.0.1', `--port=${port}`];
-    const child = own(spawn('rsync', [...args, `--config=${config}`], { stdio: 'inherit' }));
-    for (let attempt = 0; !(await answers(port)); attempt++) {
+    const options = ['--daemon', '--no-detach', `--address=${at.address}`, `--port=${port}`];
+    const [file = '', ...args] = at.wrap(['rsync', ...options, `--config=${config}`]);
+    const child = own(spawn(file, args, { stdio: 'inherit' }));
+    for (let attempt = 0; !(await at.answers(port)); attempt++) {
       if (attempt > 200) throw new Error('the rsync daemon does not answer');
       await new Promise(resolve => setTimeout(resolve, 20));
     }
@@ -95,7 +106,7 @@ export async function freePort(): Promise<number> {
   return address.port;
 }
 
-export function answers(port: number): Promise<boolean> {
+function answers(port: number): Promise<boolean> {
   return new Promise(resolve => {
     const socket = net.connect(port, '127.0.0.1');
     socket.on('connect', () => resolve(true));

@@ -5,8 +5,11 @@ import { join } from 'node:path';
 
 const partSize = 8 * 1024 * 1024;
 
-/** Fills as much of the file system that holds `folder` and frees it; of use on tmpfs only. */
+const tmpfsType = 0x01021994;
+
+/** Fills as much of the file system that holds `folder` and frees it, if that is tmpfs. */
 export function touchMemory(folder: string, byteCount: number): void {
+  if (fs.statfsSync(folder).type !== tmpfsType) return;
   const path = join(folder, 'touched-memory');
   const fd = fs.openSync(path, 'w');
   const part = Buffer.alloc(partSize, 1);

@@ -1,0 +1,174 @@
+// How long until a real tree is there over a link of 10 or 100 Mbit/s, copied first and then updated
+// to its next release, beside `rsync -az` to a daemon?
+//
+//   node dist/bench/scenarios/slow-link.bench.js [--rates 10,100] [--runs 3] [--only NAME]
+//     [--push-args '-z …'] [--json FILE] [--place /dev/shm]
+//
+// The pairs of releases are those of releases.json; updates are made as a checkout makes them. Both
+// times count from the start of `push --once` or `rsync` to its end, so each pays for its start; their
+// servers run already. replica encrypts, rsync does not. The link: support/link.ts.
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import fs from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { Home, Program } from '../../test/support/programs.ts';
+import { type Link, openLink } from '../support/link.ts';
+import { own, ownFolder, ownProgram } from '../support/owned.ts';
+import { checkOut, type ReleasePair, releasePairs, unpackPackage } from '../support/packages.ts';
+import { describeMachine, finish, type Result } from '../support/results.ts';
+import { RsyncDaemon } from '../support/rsync-daemon.ts';
+import { median } from '../support/statistics.ts';
+import { checkEqual } from '../support/tool.ts';
+
+const { values } = parseArgs({
+  options: {
+    rates: { type: 'string', default: '10,100' },
+    runs: { type: 'string', default: '3' },
+    only: { type: 'string' },
+    'push-args': { type: 'string', default: '' },
+    json: { type: 'string' },
+    cache: { type: 'string', default: join(tmpdir(), 'replica-bench-packages') },
+    place: { type: 'string', default: '/dev/shm' },
+  },
+});
+
+const main = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
+const base = ownFolder(values.place);
+
+/** Seconds of the first copy and of the update. */
+type Times = readonly [number, number];
+
+interface Trees {
+  readonly folder: string;
+  readonly source: string;
+  readonly target: string;
+  readonly next: string;
+}
+
+/** Both releases and an empty target, made anew. */
+function makeTrees(pair: ReleasePair): Trees {
+  const folder = join(base, 'pair');
+  fs.rmSync(folder, { recursive: true, force: true });
+  const [source, target, next] = [join(folder, 's'), join(folder, 't'), join(folder, 'n')];
+  fs.mkdirSync(target, { recursive: true });
+  unpackPackage({ name: pair.name, version: pair.from }, source, values.cache);
+  unpackPackage({ name: pair.name, version: pair.to }, next, values.cache);
+  return { folder, source, target, next };
+}
+
+/** The seconds until it ends well. */
+async function timed(command: readonly string[], env?: NodeJS.ProcessEnv): Promise<number> {
+  const [file = '', ...args] = command;
+  const begunMs = performance.now();
+  const child = own(spawn(file, args, { env, stdio: ['ignore', 'ignore', 'pipe'] }));
+  let errors = '';
+  child.stderr.setEncoding('utf8').on('data', text => {
+    errors += text;
+  });
+  const [code] = await once(child, 'close');
+  if (code !== 0) throw new Error(`${command.slice(0, 6).join(' ')} … exits ${code}:\n${errors}`);
+  return (performance.now() - begunMs) / 1000;
+}
+
+function hasEndedWell([file = '', ...args]: readonly string[]): boolean {
+  return spawnSync(file, args).status === 0;
+}
+
+async function bothTimes(trees: Trees, copy: () => Promise<number>): Promise<Times> {
+  const initial = await copy();
+  await checkEqual(trees.source, trees.target);
+  checkOut(trees.next, trees.source);
+  const update = await copy();
+  await checkEqual(trees.source, trees.target);
+  return [initial, update];
+}
+
+async function byRsync(link: Link, pair: ReleasePair): Promise<Times> {
+  const trees = makeTrees(pair);
+  const list = (port: number) => ['rsync', `rsync://${link.farAddress}:${port}/`];
+  const daemon = await RsyncDaemon.open(trees.target, trees.folder, {
+    address: link.farAddress,
+    wrap: command => link.at('far', command),
+    answers: async port => hasEndedWell(link.at('far', list(port))),
+  });
+  try {
+    const { address, port } = await link.dial(daemon.port);
+    const url = `rsync://${address}:${port}/bench/`;
+    return await bothTimes(trees, () =>
+      timed(link.at('near', ['rsync', '-az', '--delete', `${trees.source}/`, url])),
+    );
+  } finally {
+    await daemon.close();
+  }
+}
+
+async function byReplica(link: Link, pair: ReleasePair): Promise<Times> {
+  const trees = makeTrees(pair);
+  const home = new Home(join(trees.folder, 'home'));
+  const listen = ['receive', trees.target, '--host', link.farAddress, '--port', '0'];
+  const [file = '', ...args] = link.at('far', [process.execPath, main, ...listen]);
+  const receive = ownProgram(Program.spawn(file, args, home.env));
+  try {
+    const line = await receive.line(/^listening on /);
+    const { address, port } = await link.dial(Number(line.slice(line.lastIndexOf(':') + 1)));
+    const key = join(home.folder, 'config/replica/receiver.key');
+    const given = values['push-args'].split(' ').filter(arg => arg !== '');
+    // rsync's --delete knows no limit.
+    const flags = ['--once', '--max-delete', '100%', '--key-file', key, ...given];
+    const push = ['push', trees.source, `${address}:${port}`, ...flags];
+    const command = link.at('near', [process.execPath, main, ...push]);
+    return await bothTimes(trees, () => timed(command, home.env));
+  } finally {
+    await receive.stop();
+  }
+}
+
+const pairs = releasePairs().filter(
+  ({ name }) => values.only === undefined || name === values.only,
+);
+const results: Result[] = [];
+const kinds = new Set<string>();
+for (const rate of values.rates.split(',').map(Number)) {
+  for (const pair of pairs) {
+    const times = new Map<string, Times[]>([
+      ['replica', []],
+      ['rsync -az', []],
+    ]);
+    const link = openLink(rate);
+    kinds.add(link.kind);
+    for (let run = 0; run < Number(values.runs); run++) {
+      times.get('replica')?.push(await byReplica(link, pair));
+      times.get('rsync -az')?.push(await byRsync(link, pair));
+    }
+    await link.close();
+    for (const [tool, all] of times) {
+      for (const [phase, i] of [
+        ['first copy', 0],
+        ['update', 1],
+      ] as const) {
+        const work = `${pair.name} ${i === 0 ? pair.from : `${pair.from} to ${pair.to}`}`;
+        const group = `At ${rate} Mbit/s, ${phase}`;
+        results.push({ group, work, tool, unit: 's', runs: all.map(one => one[i]) });
+      }
+    }
+    console.error(`${rate} Mbit/s: ${pair.name}`);
+  }
+}
+results.sort((a, b) => order(a) - order(b));
+
+/** Rates as they came, first copies before updates. */
+function order({ group }: Result): number {
+  return [...new Set(results.map(result => result.group))].sort().indexOf(group);
+}
+
+const options = { ...values, json: undefined, link: [...kinds].join(', ') };
+finish({ scenario: 'slow-link', machine: describeMachine(), options, results }, values.json);
+for (const group of new Set(results.map(result => result.group))) {
+  const of = (tool: string) => results.filter(one => one.group === group && one.tool === tool);
+  const sum = (tool: string) => of(tool).reduce((total, { runs }) => total + median(runs), 0);
+  const [ours, theirs] = [sum('replica'), sum('rsync -az')];
+  console.log(`${group}: ${ours.toFixed(1)} s in all, rsync -az ${theirs.toFixed(1)} s`);
+}
