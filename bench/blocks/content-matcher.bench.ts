@@ -1,6 +1,7 @@
 // What does it cost to turn a file into pieces: by stage, for new, unchanged and edited content,
-// and for 100,000 small files? 'naive' is plain cutting with one createHash a block.
+// and for small files (--files 100000)? 'naive' is plain cutting with one createHash a block.
 import { createHash } from 'node:crypto';
+import { parseArgs } from 'node:util';
 import { blockId } from '../../src/blocks/block-id.ts';
 import { CheckHash } from '../../src/blocks/check-hash.ts';
 import { allCuts } from '../../src/blocks/chunker-plain.ts';
@@ -11,6 +12,7 @@ import { noise } from '../../test/support/content.ts';
 import { naiveList, split } from '../../test/support/naive.ts';
 import { measure } from '../support/measure.ts';
 
+const { values } = parseArgs({ options: { files: { type: 'string', default: '100000' } } });
 const secret = noise(1, 32);
 const checkHash = new CheckHash(noise(2, 32));
 const matcher = new ContentMatcher({ kernels: Kernels.load(), secret, checkHash });
@@ -78,21 +80,21 @@ function allMultiples(step: number): number[] {
   return Array.from({ length: size / step }, (_, i) => (i + 1) * step);
 }
 
-// 100,000 files of 1 to 8 KiB: 450 MB in all.
-const files = Array.from({ length: 100_000 }, (_, i) => {
+// 100,000 files of 1 to 8 KiB are 450 MB in all.
+const files = Array.from({ length: Number(values.files) }, (_, i) => {
   const fileSize = 1024 + ((i * 7919) % 7169);
   const at = (i * 104_729) % (size - fileSize);
   return content.subarray(at, at + fileSize);
 });
 const small = { bytes: files.reduce((sum, file) => sum + file.length, 0), runs: 3 };
-measure({ name: 'match: 100,000 new files of 1 to 8 KiB' }, small, () => {
+measure({ name: `match: ${values.files} new files of 1 to 8 KiB` }, small, () => {
   for (const file of files) match(file);
 });
 measure({ name: 'match: the same, naive' }, small, () => {
   for (const file of files) naive(file);
 });
 const bases = files.map(file => match(file));
-measure({ name: 'match: 100,000 unchanged files of 1 to 8 KiB' }, small, () => {
+measure({ name: `match: ${values.files} unchanged files of 1 to 8 KiB` }, small, () => {
   files.forEach((file, i) => {
     match(file, bases[i]);
   });

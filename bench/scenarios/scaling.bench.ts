@@ -54,11 +54,13 @@ async function copies(tool: Tool, source: string, files: number): Promise<void> 
     const first = await session.copy();
     const again = await session.copy();
     await checkEqual(source, target);
-    add(tool.name, { group: 'First copy', unit: 's', files }, first.seconds);
-    add(tool.name, { group: 'CPU of a first copy', unit: 's', files }, first.cpuSeconds);
-    add(tool.name, { group: 'Memory of a first copy', unit: 'MiB', files }, first.anonymousMib);
-    add(tool.name, { group: 'Restart, nothing changed', unit: 's', files }, again.seconds);
-    if (tool.name === 'replica' || files >= hugeCount) console.error(tool.name, first, again);
+    const series = { files, takesTurns: true };
+    add(tool.name, { group: 'First copy', unit: 's', ...series }, first.seconds);
+    add(tool.name, { group: 'CPU of a first copy', unit: 's', ...series }, first.cpuSeconds);
+    add(tool.name, { group: 'Memory of a first copy', unit: 'MiB', ...series }, first.anonymousMib);
+    add(tool.name, { group: 'Restart, nothing changed', unit: 's', ...series }, again.seconds);
+    const figures = [first.seconds, first.cpuSeconds, again.seconds].map(one => one.toFixed(2));
+    console.error(`${files} files, ${tool.name}: ${figures.join(', ')} s again`);
   });
 }
 
@@ -100,7 +102,6 @@ for (const files of values.sizes.split(',').map(Number)) {
   makeSmallFiles(source, files, perFolder);
   for (let run = 0; run < (isHuge ? 1 : Number(values.runs)); run++) {
     for (const tool of tools) await copies(tool, source, files);
-    console.error(`${files} files: run ${run + 1}`);
   }
   if (!isHuge && Number(values.idle) > 0) {
     for (const tool of tools) await following(tool, source, files);

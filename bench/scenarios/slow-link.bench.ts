@@ -4,21 +4,25 @@
 //   node dist/bench/scenarios/slow-link.bench.js [--rates 10,100] [--runs 3] [--only NAME]
 //     [--push-args '-z …'] [--json FILE] [--place /dev/shm]
 //
-// The pairs of releases are those of releases.json; updates are made as a checkout makes them. Both
-// times count from the start of `push --once` or `rsync` to its end, so each pays for its start; their
-// servers run already. replica encrypts, rsync does not. The link: support/link.ts.
+// The pairs of releases are those of releases.json; updates are made as a checkout makes them. Times
+// count from the start of `push --once` or `rsync` to its end, so each pays for its start; their servers
+// run already. 'replica, running' is a push that keeps looking: from the tick that sees the update (it
+// is stopped while that is made) until it is durable. replica encrypts, rsync does not. The link:
+// support/link.ts.
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Home, Program } from '../../test/support/programs.ts';
 import { type Link, openLink } from '../support/link.ts';
+import { durableAtMs } from '../support/live-session.ts';
 import { own, ownFolder, ownProgram } from '../support/owned.ts';
 import { checkOut, type ReleasePair, releasePairs, unpackPackage } from '../support/packages.ts';
-import { describeMachine, finish, type Result } from '../support/results.ts';
+import { describeMachine, finish, type Result, toolsOf } from '../support/results.ts';
 import { RsyncDaemon } from '../support/rsync-daemon.ts';
 import { median } from '../support/statistics.ts';
 import { checkEqual } from '../support/tool.ts';
@@ -36,6 +40,8 @@ const { values } = parseArgs({
 });
 
 const main = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
+const intervalMs = 500;
+const limitMs = 600_000;
 const base = ownFolder(values.place);
 
 /** Seconds of the first copy and of the update. */
@@ -105,26 +111,66 @@ async function byRsync(link: Link, pair: ReleasePair): Promise<Times> {
   }
 }
 
-async function byReplica(link: Link, pair: ReleasePair): Promise<Times> {
+interface Running {
+  readonly trees: Trees;
+  readonly env: NodeJS.ProcessEnv;
+  /** `push`, but for flags of its own. */
+  readonly push: readonly string[];
+}
+
+/** With a receiver at the far end. */
+async function withReceiver<T>(
+  link: Link,
+  pair: ReleasePair,
+  act: (running: Running) => Promise<T>,
+): Promise<T> {
   const trees = makeTrees(pair);
-  const home = new Home(join(trees.folder, 'home'));
+  const { env, folder } = new Home(join(trees.folder, 'home'));
   const listen = ['receive', trees.target, '--host', link.farAddress, '--port', '0'];
-  const [file = '', ...args] = link.at('far', [process.execPath, main, ...listen]);
-  const receive = ownProgram(Program.spawn(file, args, home.env));
+  const receive = start(link.at('far', [process.execPath, main, ...listen]), env);
   try {
     const line = await receive.line(/^listening on /);
     const { address, port } = await link.dial(Number(line.slice(line.lastIndexOf(':') + 1)));
-    const key = join(home.folder, 'config/replica/receiver.key');
+    const key = join(folder, 'config/replica/receiver.key');
     const given = values['push-args'].split(' ').filter(arg => arg !== '');
     // rsync's --delete knows no limit.
-    const flags = ['--once', '--max-delete', '100%', '--key-file', key, ...given];
-    const push = ['push', trees.source, `${address}:${port}`, ...flags];
-    const command = link.at('near', [process.execPath, main, ...push]);
-    return await bothTimes(trees, () => timed(command, home.env));
+    const flags = ['--max-delete', '100%', '--key-file', key, ...given];
+    const push = [process.execPath, main, 'push', trees.source, `${address}:${port}`, ...flags];
+    return await act({ trees, env, push: link.at('near', push) });
   } finally {
     await receive.stop();
   }
 }
+
+function start([file = '', ...args]: readonly string[], env: NodeJS.ProcessEnv): Program {
+  return ownProgram(Program.spawn(file, args, env));
+}
+
+const byReplica = (link: Link, pair: ReleasePair): Promise<Times> =>
+  withReceiver(link, pair, ({ trees, env, push }) =>
+    bothTimes(trees, () => timed([...push, '--once'], env)),
+  );
+
+/** The update alone. */
+const byRunningReplica = (link: Link, pair: ReleasePair): Promise<number> =>
+  withReceiver(link, pair, async ({ trees, env, push }) => {
+    const running = start([...push, '--interval', String(intervalMs)], env);
+    try {
+      await running.line(/in sync/, limitMs);
+      const from = running.lines.length;
+      running.child.kill('SIGSTOP');
+      checkOut(trees.next, trees.source);
+      // Longer than an interval, so that it looks the moment it goes on.
+      await sleep(intervalMs + 100);
+      const begunMs = Date.now();
+      running.child.kill('SIGCONT');
+      await running.line(/in sync/, limitMs, from);
+      await checkEqual(trees.source, trees.target);
+      return (durableAtMs(running.lines.slice(from)) - begunMs) / 1000;
+    } finally {
+      await running.stop();
+    }
+  });
 
 const pairs = releasePairs().filter(
   ({ name }) => values.only === undefined || name === values.only,
@@ -133,29 +179,39 @@ const results: Result[] = [];
 const kinds = new Set<string>();
 for (const rate of values.rates.split(',').map(Number)) {
   for (const pair of pairs) {
-    const times = new Map<string, Times[]>([
-      ['replica', []],
-      ['rsync -az', []],
-    ]);
+    const [ours, theirs, running]: [Times[], Times[], number[]] = [[], [], []];
     const link = openLink(rate);
     kinds.add(link.kind);
     for (let run = 0; run < Number(values.runs); run++) {
-      times.get('replica')?.push(await byReplica(link, pair));
-      times.get('rsync -az')?.push(await byRsync(link, pair));
+      ours.push(await byReplica(link, pair));
+      theirs.push(await byRsync(link, pair));
+      running.push(await byRunningReplica(link, pair));
     }
     await link.close();
-    for (const [tool, all] of times) {
-      for (const [phase, i] of [
-        ['first copy', 0],
-        ['update', 1],
-      ] as const) {
-        const work = `${pair.name} ${i === 0 ? pair.from : `${pair.from} to ${pair.to}`}`;
-        const group = `At ${rate} Mbit/s, ${phase}`;
-        results.push({ group, work, tool, unit: 's', runs: all.map(one => one[i]) });
-      }
-    }
-    console.error(`${rate} Mbit/s: ${pair.name}`);
+    const first = { group: `At ${rate} Mbit/s, first copy`, work: `${pair.name} ${pair.from}` };
+    const update = { group: `At ${rate} Mbit/s, update`, work: `${pair.name} to ${pair.to}` };
+    const series = { takesTurns: true };
+    const add = (tool: string, times: readonly Times[]): void => {
+      results.push({
+        ...first,
+        ...series,
+        tool,
+        unit: 's',
+        runs: times.map(([seconds]) => seconds),
+      });
+      results.push({
+        ...update,
+        ...series,
+        tool,
+        unit: 's',
+        runs: times.map(([, seconds]) => seconds),
+      });
+    };
+    add('replica', ours);
+    results.push({ ...update, ...series, tool: 'replica, running', unit: 's', runs: running });
+    add('rsync -az', theirs);
   }
+  console.error(`${rate} Mbit/s: done`);
 }
 results.sort((a, b) => order(a) - order(b));
 
@@ -167,8 +223,10 @@ function order({ group }: Result): number {
 const options = { ...values, json: undefined, link: [...kinds].join(', ') };
 finish({ scenario: 'slow-link', machine: describeMachine(), options, results }, values.json);
 for (const group of new Set(results.map(result => result.group))) {
-  const of = (tool: string) => results.filter(one => one.group === group && one.tool === tool);
-  const sum = (tool: string) => of(tool).reduce((total, { runs }) => total + median(runs), 0);
-  const [ours, theirs] = [sum('replica'), sum('rsync -az')];
-  console.log(`${group}: ${ours.toFixed(1)} s in all, rsync -az ${theirs.toFixed(1)} s`);
+  const sums = toolsOf(results).flatMap(tool => {
+    const of = results.filter(one => one.group === group && one.tool === tool);
+    const sum = of.reduce((total, { runs }) => total + median(runs), 0);
+    return of.length === 0 ? [] : [`${tool} ${sum.toFixed(1)} s`];
+  });
+  console.log(`${group}, all of them: ${sums.join(', ')}`);
 }

@@ -111,7 +111,7 @@ export class LiveSession {
     const [push, receive] = meters.map(meter => meter.stop());
     if (push === undefined || receive === undefined) throw new Error('unreachable');
     const bytes = { bytesUp: this.#relay.bytesUp - up, bytesDown: this.#relay.bytesDown - down };
-    const seconds = (this.#durableAtMs(from) - begunMs) / 1000;
+    const seconds = (durableAtMs(this.#push.lines.slice(from)) - begunMs) / 1000;
     const lookFrom = this.#cpuSeconds();
     await sleep(secondLookMs + intervalMs);
     await this.#idle();
@@ -119,17 +119,6 @@ export class LiveSession {
     await this.#check();
     if (this.#options.dropsKept) this.#dropKept();
     return { seconds, ...bytes, push, receive, lookCpuSeconds };
-  }
-
-  /** The time of the last commit in the log. */
-  #durableAtMs(from: number): number {
-    const commits = this.#push.lines.slice(from).filter(line => line.includes('"commit":'));
-    const last: unknown = JSON.parse(commits.at(-1) ?? '{}');
-    if (typeof last !== 'object' || last === null || !('time' in last)) {
-      throw new Error(`no commit:\n${this.#push.lines.slice(from).join('\n')}`);
-    }
-    const atMs = typeof last.time === 'number' ? last.time : Date.parse(String(last.time));
-    return atMs;
   }
 
   async #check(): Promise<void> {
@@ -172,6 +161,16 @@ export class LiveSession {
     await this.#receive.stop();
     await this.#relay.close();
   }
+}
+
+/** The time of the last commit in a log. */
+export function durableAtMs(lines: readonly string[]): number {
+  const commits = lines.filter(line => line.includes('"commit":'));
+  const last: unknown = JSON.parse(commits.at(-1) ?? '{}');
+  if (typeof last !== 'object' || last === null || !('time' in last)) {
+    throw new Error(`no commit:\n${lines.join('\n')}`);
+  }
+  return typeof last.time === 'number' ? last.time : Date.parse(String(last.time));
 }
 
 function sleep(ms: number): Promise<void> {

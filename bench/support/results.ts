@@ -12,8 +12,9 @@ export interface Result {
   readonly work: string;
   readonly tool: string;
   readonly unit: Unit;
-  /** Run by run; tools take turns, so the same place is the same moment. */
   readonly runs: readonly number[];
+  /** Tools took turns: the same place in `runs` is the same moment. */
+  readonly takesTurns?: boolean;
   /** The size of the tree, in a series. */
   readonly files?: number;
 }
@@ -110,17 +111,18 @@ export function resultTable(results: readonly Result[]): string {
       const result = found.find(one => one.tool === tool);
       const cell = result === undefined ? '' : formatRuns(result.runs);
       if (i === 0) return [cell];
-      return [cell, own && result ? formatNumber(ratioOf(own.runs, result.runs)) : ''];
+      return [cell, own && result ? formatNumber(ratioOf(own, result)) : ''];
     });
     rows.push([`  ${work}`, unit, ...cells]);
   }
   return formatTable(rows);
 }
 
-/** Run by run where there are as many of both, so that a busy moment weighs on both. */
-export function ratioOf(one: readonly number[], other: readonly number[]): number {
-  if (one.length !== other.length) return median(one) / median(other);
-  return median(one.map((value, i) => value / (other[i] ?? Number.NaN)));
+/** Run by run where tools took turns, so that a busy moment weighs on both; else of the medians. */
+function ratioOf(one: Result, other: Result): number {
+  const areTurns = one.takesTurns === true && one.runs.length === other.runs.length;
+  if (!areTurns) return median(one.runs) / median(other.runs);
+  return median(one.runs.map((value, i) => value / (other.runs[i] ?? Number.NaN)));
 }
 
 function formatRuns(runs: readonly number[]): string {
