@@ -9,6 +9,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
+import { cpus } from 'node:os';
 import { join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
@@ -57,29 +58,34 @@ const jobs: readonly Job[] = [
   { name: 'tree/apply', args: `${values.place} 20000 3`, quick: `${values.place} 1000 1` },
   {
     name: 'scenarios/rivals',
-    args: '--runs 5 --samples 12 --settle 15',
+    args: '--runs 5 --samples 10 --settle 15',
     quick: '--files 1000 --large 16 --runs 1 --idle 3 --settle 2 --samples 2',
     read: ownReport,
   },
   {
     name: 'scenarios/scaling',
-    args: '--runs 3 --idle 10 --settle 10',
+    args: '--runs 2 --idle 10 --settle 8',
     quick: '--sizes 500,2000 --runs 1 --idle 2 --settle 2',
     read: ownReport,
   },
   {
     name: 'scenarios/slow-link',
-    args: '--runs 3',
+    args: '--runs 2',
     quick: '--runs 1 --only vue',
     read: ownReport,
   },
   {
     name: 'scenarios/delta',
-    args: '--size 256 --runs 3 --directory 10000 --duplicate 2000',
+    args: '--size 128 --runs 2 --directory 10000 --duplicate 2000',
     quick: '--size 16 --runs 1 --directory 1000 --duplicate 200 --rows place|append|lines',
     read: fromDelta,
   },
-  { name: 'scenarios/releases', args: '', quick: '--only vue', read: fromReleases },
+  {
+    name: 'scenarios/releases',
+    args: '--push-args=-z',
+    quick: '--push-args=-z --only vue',
+    read: fromReleases,
+  },
   {
     name: 'scenarios/latency',
     args: '--files 10000 --samples 20 --settle 15 --kinds rename,hot,cold',
@@ -93,12 +99,12 @@ const jobs: readonly Job[] = [
   {
     name: 'scenarios/memory',
     args: '--sparse 4 --references 0.5',
-    quick: '--sparse 1 --references 0.1',
+    quick: '--sparse 1 --references 0.125',
   },
 ];
 const million: Job = {
   name: 'scenarios/scaling',
-  args: '--sizes 1000,10000,100000,1000000 --runs 3 --idle 10 --settle 10',
+  args: '--sizes 1000,10000,100000,1000000 --runs 2 --idle 10 --settle 8',
   quick: '--sizes 1000000 --runs 1',
   read: ownReport,
 };
@@ -186,22 +192,24 @@ async function main(): Promise<number> {
   const chosen = all.filter(job => pattern.test(job.name));
   if (chosen.length === 0) throw new Error(`no bench matches ${values.only}`);
   const startedAt = new Date().toISOString();
+  const path = join(out, 'bench.json');
   const done: Done[] = [];
   for (const job of chosen) {
     const one = await run(job, out);
-    if (one !== undefined) done.push(one);
+    if (one === undefined) continue;
+    done.push(one);
+    // After each, so that a run that is cut short leaves what it found.
+    const machine = describeMachine();
+    writeReport(path, { startedAt, endedAt: new Date().toISOString(), machine, jobs: done });
+    drawCharts(done, machine, out);
   }
-  const machine = describeMachine();
   const micro = done.flatMap(({ lines }) => lines).filter(line => 'medianMs' in line);
   if (micro.length > 0) console.log(`${microTable(micro)}\n`);
   console.log(resultTable(done.flatMap(({ results }) => results)));
-  const loads = done.flatMap(({ load }) => load);
-  if (Math.max(...loads) > 1.5 * machine.cores) {
-    console.log(`The machine was busy (load up to ${Math.max(...loads)}): the figures are rough.`);
+  const load = Math.max(...done.flatMap(({ load }) => load));
+  if (load > 1.5 * cpus().length) {
+    console.log(`The machine was busy (load up to ${load}): the figures are rough.`);
   }
-  const path = join(out, 'bench.json');
-  writeReport(path, { startedAt, endedAt: new Date().toISOString(), machine, jobs: done });
-  drawCharts(done, machine, out);
   console.log(`${path}, and charts beside it`);
   return done.length === chosen.length ? 0 : 1;
 }

@@ -120,10 +120,8 @@ function drawBars(group: string, results: readonly Result[]): Drawing {
       text(x, 39, formatTick(value), { size: 11, colour: faint, anchor: 'middle' }),
     ];
   });
-  const unit = results[0]?.unit ?? '';
-  const title = text(margin, 18, group, { size: 15, weight: 600 });
-  const scaleNote = text(width - margin, 39, unit, { size: 11, colour: faint, anchor: 'end' });
-  return { height: y + 22, parts: [title, scaleNote, ...ticks, ...parts] };
+  const title = text(margin, 18, titleOf(group, results), { size: 15, weight: 600 });
+  return { height: y + 22, parts: [title, ...ticks, ...parts] };
 }
 
 /** The median, its figure, and a thin line from the least to the most. */
@@ -153,7 +151,9 @@ function drawBar(bar: {
   return parts;
 }
 
-const panel = { left: margin + 40, top: 40, width: width / 2 - margin - 62, height: 180 };
+const panel = { left: margin + 40, top: 40, width: width / 2 - margin - 130, height: 180 };
+/** Between two figures above each other. */
+const figureHeight = 12;
 
 function drawLines(group: string, results: readonly Result[]): Drawing {
   const [low, high] = bounds(results.map(({ runs }) => median(runs)));
@@ -165,11 +165,7 @@ function drawLines(group: string, results: readonly Result[]): Drawing {
     const share = (Math.log10(Math.max(value, 10 ** low)) - low) / (high - low);
     return panel.top + (1 - share) * panel.height;
   };
-  const unit = results[0]?.unit ?? '';
-  const parts = [
-    text(margin, 18, group, { size: 14, weight: 600 }),
-    text(panel.left - 6, panel.top - 8, unit, { size: 11, colour: faint, anchor: 'end' }),
-  ];
+  const parts = [text(margin, 18, titleOf(group, results), { size: 14, weight: 600 })];
   for (const value of decades(low, high)) {
     const at = y(value);
     parts.push(
@@ -182,6 +178,7 @@ function drawLines(group: string, results: readonly Result[]): Drawing {
     const label = `${formatTick(files)}${files === sizes.at(-1) ? ' files' : ''}`;
     parts.push(text(x(files), bottom + 17, label, { size: 11, colour: faint, anchor: 'middle' }));
   }
+  const ends: { readonly at: number; readonly value: number; readonly tool: string }[] = [];
   for (const tool of toolsOf(results)) {
     const points = results
       .filter(result => result.tool === tool)
@@ -193,8 +190,26 @@ function drawLines(group: string, results: readonly Result[]): Drawing {
     for (const [px, py] of points) {
       parts.push(`<circle cx="${px}" cy="${py}" r="3.5" fill="${colour}"/>`);
     }
+    const last = results.find(one => one.tool === tool && one.files === sizes.at(-1));
+    if (last !== undefined) {
+      const value = median(last.runs);
+      ends.push({ at: y(value), value, tool });
+    }
+  }
+  let above = Number.NEGATIVE_INFINITY;
+  for (const { at, value, tool } of ends.sort((a, b) => a.at - b.at)) {
+    above = Math.max(at, above + figureHeight);
+    const style = { size: 11, weight: tool === 'replica' ? 600 : 400, colour: colourOf(tool) };
+    parts.push(text(panel.left + panel.width + 9, above + 4, formatNumber(value), style));
   }
   return { height: bottom + 44, parts };
+}
+
+const unitNames = { s: 'seconds', ms: 'milliseconds' } as const;
+
+function titleOf(group: string, results: readonly Result[]): string {
+  const unit = results[0]?.unit ?? 's';
+  return `${group}, ${unit === 's' || unit === 'ms' ? unitNames[unit] : unit}`;
 }
 
 function decades(low: number, high: number): number[] {
