@@ -88,6 +88,7 @@ function legend(tools: readonly string[], y: number): string[] {
 /** Ends of the scale: powers of ten around everything that is drawn. */
 function bounds(values: readonly number[]): readonly [number, number] {
   const positive = values.filter(value => value > 0);
+  if (positive.length === 0) return [0, 1];
   const low = Math.floor(Math.log10(Math.min(...positive)) - 0.05);
   const high = Math.ceil(Math.log10(Math.max(...positive)) + 0.001);
   return [low, Math.max(high, low + 1)];
