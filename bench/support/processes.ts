@@ -56,16 +56,23 @@ export class ProcessMeter {
 
 /** User and system time of a process, its ended children included. */
 export function cpuSecondsOf(pid: number): number {
-  const stat = fs.readFileSync(`/proc/${pid}/stat`, 'latin1');
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  // utime, stime, cutime, cstime: fields 14 to 17 of proc(5), counted from 'state', field 3.
-  return fields.slice(11, 15).reduce((sum, text) => sum + Number(text), 0) / ticksPerSecond;
+  // utime, stime, cutime, cstime.
+  return secondsInStat(pid, 14, 17);
 }
 
 /** CPU of the ended children of this process. */
 export function endedChildrenSeconds(): number {
-  const { userCPUTime, systemCPUTime } = process.resourceUsage();
-  return cpuSecondsOf(process.pid) - (userCPUTime + systemCPUTime) / 1e6;
+  // cutime, cstime.
+  return secondsInStat(process.pid, 16, 17);
+}
+
+/** The sum of fields of /proc/PID/stat, as proc(5) numbers them. */
+function secondsInStat(pid: number, first: number, last: number): number {
+  const stat = fs.readFileSync(`/proc/${pid}/stat`, 'latin1');
+  // From 'state', field 3.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  const ticks = fields.slice(first - 3, last - 2).reduce((sum, text) => sum + Number(text), 0);
+  return ticks / ticksPerSecond;
 }
 
 /**

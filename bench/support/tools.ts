@@ -17,7 +17,10 @@ export function installedTools(names: string): {
 } {
   const wanted = names.toLowerCase().split(',');
   const unknown = wanted.filter(name => !all.some(tool => tool.name.toLowerCase() === name));
-  if (unknown.length > 0) throw new Error(`unknown tool: ${unknown.join(', ')}`);
+  if (unknown.length > 0) {
+    console.error(`no tool is called ${unknown.join(', ')}; there are ${toolNames}`);
+    process.exit(1);
+  }
   const tools: Tool[] = [];
   const versions: Record<string, string> = {};
   for (const tool of all.filter(tool => wanted.includes(tool.name.toLowerCase()))) {
