@@ -20,7 +20,7 @@ import { hostName, parseTarget, sshName } from './target.ts';
 /** Flags that are for one run, not for good. */
 const passing: ReadonlySet<string> = new Set(['--once', '--dry-run', '--accept-deletes', '--path']);
 /** Of the command `add` itself. */
-const own: ReadonlySet<string> = new Set(['--env-file', '--verbose']);
+const own: ReadonlySet<string> = new Set(['--env-file', '--verbose', '--quiet', '--log-format']);
 
 export class AddCommand extends PushCommand {
   static override paths = [['add']];

@@ -26,7 +26,12 @@ export interface CommandEntry {
 }
 
 /** Flags that every command has come last. */
-const commonFlags: ReadonlySet<string> = new Set(['--env-file', '--verbose']);
+const commonFlags: ReadonlySet<string> = new Set([
+  '--env-file',
+  '--verbose',
+  '--quiet',
+  '--log-format',
+]);
 
 export function commandEntry(definition: Definition, notes: readonly string[]): CommandEntry {
   const { path, usage, description, options, examples = [] } = definition;

@@ -1,6 +1,6 @@
-// Where log lines go: people on a terminal read pino-pretty, programs read JSON lines, and
-// --log-file gets JSON lines as well. Everything is written at once and in this process, so that
-// the last words before a crash are there.
+// Where log lines go: people on a terminal, or with --log-format pretty, read pino-pretty, programs
+// read JSON lines, and --log-file gets JSON lines as well. Everything is written at once and in this
+// process, so that the last words before a crash are there.
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { Writable } from 'node:stream';
 import { pino } from 'pino';
@@ -8,12 +8,20 @@ import { ReplicaError, systemCode } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { plainLine } from './plain-line.ts';
 
+/** auto: sentences on a terminal, JSON lines elsewhere. The first is the default. */
+export const logFormats = ['auto', 'pretty', 'json'] as const;
+export type LogFormat = (typeof logFormats)[number];
+
 export interface LogOptions {
   readonly stderr: Writable;
   readonly isTerminal: boolean;
   readonly colors: boolean;
   /** 0: info; 1 and more: debug. */
   readonly verbosity: number;
+  /** Warnings and errors only; the log file gets the rest still. Default: no. */
+  readonly isQuiet?: boolean;
+  /** Default: auto. */
+  readonly format?: LogFormat;
   readonly logFile: string | undefined;
   /** Called before a line goes to a terminal. */
   readonly onTerminalLine?: () => void;
@@ -32,10 +40,15 @@ export interface OpenLog {
 export async function openLog(options: LogOptions): Promise<OpenLog> {
   const file = options.logFile === undefined ? undefined : new LogFile(options.logFile);
   const level = options.verbosity > 0 ? 'debug' : 'info';
-  const streams: { level: 'debug' | 'info'; stream: { write(line: string): unknown } }[] = [
+  const { format: wanted = 'auto', isQuiet = false, isTerminal } = options;
+  const isPretty = wanted === 'auto' ? isTerminal : wanted === 'pretty';
+  const streams: {
+    level: 'debug' | 'info' | 'warn';
+    stream: { write(line: string): unknown };
+  }[] = [
     {
-      level,
-      stream: options.isTerminal ? await prettyStream(options) : plainStream(options.stderr),
+      level: isQuiet ? 'warn' : level,
+      stream: isPretty ? await prettyStream(options) : plainStream(options.stderr),
     },
   ];
   if (file !== undefined) streams.push({ level, stream: file });
@@ -60,7 +73,8 @@ async function prettyStream(options: LogOptions): Promise<{ write(line: string):
   const { default: pretty } = await import('pino-pretty');
   return pretty({
     colorize: options.colors,
-    translateTime: 'SYS:HH:MM:ss',
+    // A file that lines are gathered in is read on another day.
+    translateTime: options.isTerminal ? 'SYS:HH:MM:ss' : 'SYS:yyyy-mm-dd HH:MM:ss',
     // Messages are whole sentences; their fields are for programs.
     hideObject: true,
     messageFormat: (fields, key) => plainLine(String(fields[key] ?? '')),

@@ -81,6 +81,11 @@ export class ReceiveCommand extends ReplicaCommand {
     return this.logFile;
   }
 
+  /** The push that started it over ssh takes its lines apart. */
+  protected override fixedLogFormat(): 'json' | undefined {
+    return this.stdio ? 'json' : undefined;
+  }
+
   protected override async perform({ settings, log }: Surroundings): Promise<ExitCode> {
     const { signal, stdout, cwd, uid } = this.context;
     const insecure = settings.switch('insecure', this.insecure);

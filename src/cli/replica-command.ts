@@ -6,7 +6,7 @@ import type { CommandEntry } from './catalog.ts';
 import type { TreePair } from './config-file.ts';
 import type { CliContext } from './context.ts';
 import type { ExitCode } from './exit-code.ts';
-import { openLog } from './logging.ts';
+import { type LogFormat, logFormats, openLog } from './logging.ts';
 import type { Programs } from './programs.ts';
 import { openProgress, type Progress } from './progress.ts';
 import { type Flags, Settings } from './settings.ts';
@@ -40,6 +40,13 @@ export abstract class ReplicaCommand extends Command<CliContext> {
     description: '<F> Read settings, REPLICA_<FLAG>=value, from F',
   });
   verboseCount = Option.Counter('-v,--verbose', { description: 'Log more' });
+  quiet = Option.Boolean('-q,--quiet', {
+    description: 'Log warnings and errors only; no progress on a terminal',
+  });
+  logFormat = Option.String('--log-format', {
+    description:
+      '<auto|pretty|json> Sentences or JSON lines (default auto: sentences on a terminal, JSON elsewhere)',
+  });
   /** Both set by cli.ts before it calls `execute`. */
   commands!: CommandSet;
   programs!: Programs;
@@ -49,6 +56,11 @@ export abstract class ReplicaCommand extends Command<CliContext> {
 
   /** --log-file, for the commands that have one. */
   protected logFileFlag(): string | undefined {
+    return undefined;
+  }
+
+  /** Of a log that a program reads, whatever the settings say. */
+  protected fixedLogFormat(): LogFormat | undefined {
     return undefined;
   }
 
@@ -85,12 +97,17 @@ export abstract class ReplicaCommand extends Command<CliContext> {
       : undefined;
     const logFile = logFileName === undefined ? undefined : resolve(cwd, logFileName);
     const isTerminal = 'isTTY' in stderr && stderr.isTTY === true;
-    const progress = isTerminal && this.wantsProgress() ? await openProgress(stderr) : undefined;
+    const isQuiet = settings.switch('quiet', this.quiet);
+    const showsProgress = isTerminal && !isQuiet && this.wantsProgress();
+    const progress = showsProgress ? await openProgress(stderr) : undefined;
+    const format = settings.choice('log-format', this.logFormat, logFormats);
     const { log, noteFailure, reopen, close } = await openLog({
       stderr,
       isTerminal,
       colors: isTerminal && colorDepth > 1 && !env.NO_COLOR,
       verbosity: settings.count('verbose', this.verboseCount),
+      isQuiet,
+      format: this.fixedLogFormat() ?? format,
       logFile,
       onTerminalLine: () => progress?.clear(),
     });

@@ -39,6 +39,8 @@ export class UpCommand extends ReplicaCommand {
       ...(once ? ['--once'] : []),
       ...(this.envFile === undefined ? [] : ['--env-file', this.envFile]),
       ...Array.from({ length: this.verboseCount ?? 0 }, () => '-v'),
+      // They are taken apart here, and written as is wanted.
+      ...['--log-format', 'json'],
     ];
     // The log file is ours: each line would be there twice.
     const { REPLICA_LOG_FILE: _, ...childEnv } = env;

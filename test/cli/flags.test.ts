@@ -37,7 +37,7 @@ async function commandsAndFlags(home: string): Promise<readonly CommandFlags[]> 
 }
 
 /** Below, every command is tried with these. */
-const common = new Set(['--env-file', '-v']);
+const common = new Set(['--env-file', '-v', '-q', '--log-format']);
 
 t.test('every flag of every command is typed by a test', async t => {
   const commands = await commandsAndFlags(t.testdir());
@@ -71,13 +71,14 @@ const needed: ReadonlyMap<string, readonly string[]> = new Map([
   ['service receive', ['a']],
 ]);
 
-t.test('every command reads its --env-file, and takes -v', async t => {
+t.test('every command reads its --env-file, and takes -v, -q and --log-format', async t => {
   const home = t.testdir({ bad: 'REPLICA_NO_SUCH=1', a: {} });
   for (const { words } of await commandsAndFlags(home)) {
     const path = words.join(' ');
     // What follows is for the command that the unit runs.
     if (path === 'service up') continue;
-    const argv = [...words, '-v', '--env-file', 'bad', ...(needed.get(path) ?? [])];
+    const logging = ['-v', '-q', '--log-format', 'pretty'];
+    const argv = [...words, ...logging, '--env-file', 'bad', ...(needed.get(path) ?? [])];
     t.match(
       await runInProcess(argv, { home }),
       { code: 1, stderr: /\bbad: there is no setting REPLICA_NO_SUCH/ },

@@ -313,7 +313,7 @@ t.test(
     const { code, stderr, runs, home } = await upWith(t, 11, ['--once', '-v', '-v']);
     t.equal(code, 11);
     const [a, b] = [home.at('a'), home.at('b')];
-    const flags = ['push', '--once', '-v', '-v', '--'];
+    const flags = ['push', '--once', '-v', '-v', '--log-format', 'json', '--'];
     t.same(
       runs.map(run => run.argv),
       [

@@ -1,7 +1,7 @@
 import { readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { openLog } from '../../src/cli/logging.ts';
+import { type LogFormat, openLog } from '../../src/cli/logging.ts';
 import { TextSink } from '../support/run-cli.ts';
 
 t.test('the log file is appended to, and opened anew after a rotation', async t => {
@@ -39,6 +39,36 @@ t.test('debug lines come with --verbose only', async t => {
     log.debug({}, 'detail');
     t.equal(stderr.text.includes('detail'), verbosity > 0);
   }
+});
+
+t.test('sentences off a terminal have the day, JSON lines on one have none of it', async t => {
+  const logged = async (isTerminal: boolean, format: LogFormat): Promise<string> => {
+    const stderr = new TextSink();
+    const options = { stderr, isTerminal, colors: false, verbosity: 0, logFile: undefined };
+    (await openLog({ ...options, format })).log.info({ n: 1 }, 'one');
+    return stderr.text;
+  };
+  const isJson = /^\{"level":"info",.*"n":1,"msg":"one"\}\n$/;
+  t.match(await logged(false, 'auto'), isJson);
+  t.match(await logged(false, 'json'), isJson);
+  t.match(await logged(false, 'pretty'), /^\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\] INFO: one\n$/);
+  t.match(await logged(true, 'auto'), /^\[\d\d:\d\d:\d\d\] INFO: one\n$/);
+  t.match(await logged(true, 'pretty'), /^\[\d\d:\d\d:\d\d\] INFO: one\n$/);
+  t.match(await logged(true, 'json'), isJson);
+});
+
+t.test('quiet: warnings and errors, while the log file has everything', async t => {
+  const logFile = join(t.testdir(), 'log');
+  const stderr = new TextSink();
+  const options = { stderr, isTerminal: true, colors: false, logFile };
+  const { log, close } = await openLog({ ...options, verbosity: 1, isQuiet: true });
+  log.debug({}, 'detail');
+  log.info({}, 'news');
+  log.warn({}, 'odd');
+  log.error({}, 'bad');
+  close();
+  t.match(stderr.text, /^\[..:..:..\] WARN: odd\n\[..:..:..\] ERROR: bad\n$/);
+  t.equal(readFileSync(logFile, 'utf8').split('\n').length, 5);
 });
 
 t.test('no control character of a message reaches a terminal', async t => {

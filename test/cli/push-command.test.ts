@@ -291,6 +291,18 @@ t.test('says what happens, as JSON lines off a terminal and as sentences on one'
   );
   t.match(lines[2], { level: 'info', commit: 7, operations: 1, bytesSent: 417, ms: 12 });
   t.match(lines[0].time, /^\d{4}-\d\d-\d\dT/);
+  const sent = await push(t, events, ['--log-format', 'pretty']);
+  const plain = sent.stderr.trimEnd().split('\n');
+  for (const [i, line] of plain.entries()) {
+    t.match(line, /^\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\] (INFO|WARN): /);
+    t.ok(line.endsWith(`: ${sentences[i]}`), line);
+  }
+  const quiet = await push(t, events, ['-q'], { isTerminal: true });
+  const afterTime = (line: string): string => line.slice(line.indexOf('] '));
+  t.same(
+    quiet.stderr.trimEnd().split('\n').map(afterTime),
+    plain.filter(line => line.includes('] WARN: ')).map(afterTime),
+  );
   const terminal = await push(t, events, [], { isTerminal: true });
   const shown = stripVTControlCharacters(terminal.stderr)
     .split('\n')

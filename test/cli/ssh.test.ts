@@ -99,6 +99,20 @@ t.test('what a login shell prints is skipped, and named', async t => {
   t.same(compareTrees(source, target), []);
 });
 
+t.test(
+  'sentences are what the settings there want, but not of a receiver that ssh started',
+  async t => {
+    const { home, source, target, flags } = stage(t);
+    const config = join(home.folder, 'config/replica');
+    fs.mkdirSync(config, { recursive: true });
+    fs.writeFileSync(join(config, 'config.json'), JSON.stringify({ 'log-format': 'pretty' }));
+    const push = await home.pushOnce(source, `ssh://somewhere${target}`, flags());
+    t.equal(push.code, 0, push.lines.join('\n'));
+    t.match(push.lines.join('\n'), /^\[[-0-9]{10} [:0-9]{8}\] INFO: in sync/m);
+    t.notMatch(push.lines.join('\n'), /INFO: .*INFO:|WARN: .*INFO:/);
+  },
+);
+
 t.test("a listening receiver's metrics are not those of one that ssh started", async t => {
   const { home, source, target, flags } = stage(t);
   const server = net.createServer().listen(0, '127.0.0.1');
