@@ -2,7 +2,8 @@
 // scroll above it.
 import type { Writable } from 'node:stream';
 import type { SenderStatus } from '../sender/status-board.ts';
-import { count, formatBytes } from './counted.ts';
+import { contentTexts, fileText } from './content-text.ts';
+import { count } from './counted.ts';
 import { formatDuration } from './duration.ts';
 import { plainLine } from './plain-line.ts';
 
@@ -15,7 +16,6 @@ const rateWindowMs = 5000;
 interface Sample {
   readonly atMs: number;
   readonly operations: number;
-  readonly wireBytes: number;
 }
 
 /** Says what the newest statuses amount to. Pure but for what it remembers of the ones before. */
@@ -25,7 +25,7 @@ export class ProgressText {
 
   /** One line without an end, for the status as of `nowMs` (monotonic). */
   line(status: SenderStatus, nowMs: number): string {
-    const { state, reason, entries, outstanding, operations, wireBytes } = status;
+    const { state, reason, entries, outstanding, operations, content } = status;
     const isBusy = state === 'syncing' && outstanding > 0;
     if (!isBusy) this.#samples = [];
     if (state !== 'in sync') this.#quietSinceMs = undefined;
@@ -37,11 +37,18 @@ export class ProgressText {
         return `in sync${since}: ${count(entries, 'entry', 'entries')}`;
       }
       case 'syncing': {
-        const found = count(entries, 'entry', 'entries');
-        if (!isBusy) return `looking at ${found}`;
-        this.#note({ atMs: nowMs, operations, wireBytes });
+        if (!isBusy) {
+          return entries === 0
+            ? 'looking at the source'
+            : `looking at ${count(entries, 'entry', 'entries')}`;
+        }
+        this.#note({ atMs: nowMs, operations });
+        const amount = content === undefined ? [] : contentTexts(content, outstanding);
+        const file = content === undefined ? [] : fileText(content);
         const done = `${count(operations, 'change')} durable, ${outstanding} under way`;
-        return [`${found} found`, done, ...this.#rates(outstanding)].join('; ');
+        // A narrow terminal shows the beginning.
+        const rates = amount.length > 0 ? [] : this.#rates(outstanding);
+        return [...amount, ...file, done, ...rates].join('; ');
       }
       case 'connecting':
         return reason === '' ? 'connecting' : `connecting again: ${reason}`;
@@ -56,25 +63,21 @@ export class ProgressText {
   }
 
   #note(sample: Sample): void {
-    const last = this.#samples.at(-1);
-    // Another connection counts from 0.
-    if (last !== undefined && sample.wireBytes < last.wireBytes) this.#samples = [];
     this.#samples.push(sample);
     const oldest = this.#samples[1];
     if (oldest !== undefined && sample.atMs - oldest.atMs >= rateWindowMs) this.#samples.shift();
   }
 
+  /** Of changes without content: renames, deletes. */
   #rates(outstanding: number): string[] {
     const first = this.#samples[0];
     const last = this.#samples.at(-1);
     if (first === undefined || last === undefined || last.atMs - first.atMs < 1000) return [];
     const seconds = (last.atMs - first.atMs) / 1000;
-    const bytes = (last.wireBytes - first.wireBytes) / seconds;
     const operations = (last.operations - first.operations) / seconds;
-    const rates = [`${formatBytes(bytes)}/s`];
-    if (operations < 1) return rates;
+    if (operations < 1) return [];
     const leftMs = Math.ceil(outstanding / operations) * 1000;
-    return [...rates, `${Math.round(operations)} changes/s`, `${formatDuration(leftMs)} left`];
+    return [`${Math.round(operations)} changes/s`, `${formatDuration(leftMs)} left`];
   }
 }
 
@@ -121,16 +124,30 @@ export class Progress {
   #tick(): void {
     const status = this.#status?.();
     if (status === undefined) return;
-    const text = plainLine(this.#text.line(status, performance.now())).slice(
-      0,
-      this.#columns() - 1,
-    );
+    const line = plainLine(this.#text.line(status, performance.now()));
+    const text = cutTo(line, this.#columns() - 1);
     if (text !== this.#shown) this.#screen(text);
     this.#shown = text;
     this.#timer = setTimeout(() => this.#tick(), status.state === 'syncing' ? busyMs : idleMs);
     this.#timer.unref();
   }
 }
+
+/** What fits: a line that wraps could not be taken away as one. */
+function cutTo(line: string, columns: number): string {
+  let width = 0;
+  let text = '';
+  for (const char of line) {
+    width += isWide.test(char) ? 2 : 1;
+    if (width > columns) break;
+    text += char;
+  }
+  return text;
+}
+
+/** Characters that terminals draw over two columns: names may have them. */
+const isWide =
+  /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Emoji_Presentation}\u3000-\u303f\uff01-\uff60\uffe0-\uffe6]/u;
 
 export async function openProgress(
   terminal: Writable & { readonly columns?: number },

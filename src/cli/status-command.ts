@@ -2,6 +2,7 @@
 import { Command, Option } from 'clipanion';
 import type { PollFigures } from '../sender/change.ts';
 import type { SenderStatus } from '../sender/status-board.ts';
+import { contentTexts, fileText } from './content-text.ts';
 import { choiceNote, OnePushCommand } from './control-command.ts';
 import { count, formatBytes } from './counted.ts';
 import { formatDuration } from './duration.ts';
@@ -22,7 +23,7 @@ export class StatusCommand extends OnePushCommand {
   });
   static override notes = [
     'Without <src>: all pushes that are running. Lag is the age of the oldest change that is not durable at the replica.',
-    'With --json one line for each push: state is connecting, comparing, syncing, in sync, deletes held, paused or source gone; inSync is true or false.',
+    'With --json one line for each push: state is connecting, comparing, syncing, in sync, deletes held, paused or source gone; inSync is true or false; content has bytesDone, bytesLeft and bytesPerSecond of what is under way, and the large file that is being sent.',
   ];
 
   protected override async perform(surroundings: Surroundings): Promise<ExitCode> {
@@ -71,10 +72,17 @@ export class ListCommand extends OnePushCommand {
 /** For people: the push, then what is to be said of it. */
 export function describe(push: RunningPush, status: PushStatus): readonly [string, ...string[]] {
   const { state, reason, peer, entries, outstanding, lagMs, held, drift, problems, poll } = status;
-  const { bwlimit } = status;
+  const { bwlimit, content } = status;
   const lines: string[] = [];
   const why = reason === '' ? '' : `: ${reason}`;
-  lines.push(`${state}${why}; ${count(entries, 'entry', 'entries')}`);
+  // As long as it is looked at for the first time nobody knows.
+  const tree = entries === 0 && content?.isPartial ? '' : `; ${count(entries, 'entry', 'entries')}`;
+  lines.push(`${state}${why}${tree}`);
+  if (content !== undefined && outstanding > 0) {
+    const amount = contentTexts(content, outstanding);
+    if (amount.length > 0) lines.push(amount.join('; '));
+    lines.push(...fileText(content));
+  }
   if (outstanding > 0 || lagMs > 0) {
     const lag = formatDuration(lagMs);
     lines.push(`${count(outstanding, 'change')} under way, the oldest for ${lag}`);

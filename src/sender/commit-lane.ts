@@ -177,7 +177,7 @@ export class CommitLane {
       return inlineItem(change, content, pieces);
     }
     const stage = await stages.open(change, hasBase(pieces));
-    await stages.send(stage, pieces);
+    await stages.send(stage, pieces, change);
     return stagedItem(change, content, stage);
   }
 

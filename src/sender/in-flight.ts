@@ -10,6 +10,7 @@ import { MessageType, type Operation, type Rejected } from '../wire/messages.ts'
 import type { WorkerCalls } from './calls.ts';
 import type { Change, Confirmation, FileChange, Reversal } from './change.ts';
 import { clockMs } from './clock.ts';
+import type { ContentGauge } from './content-gauge.ts';
 import type { Mailbox, SenderEvent } from './events.ts';
 import { frameBytes, type Item, type Sent, sizeOf } from './item.ts';
 import type { LaneControl } from './lane-control.ts';
@@ -47,6 +48,7 @@ export interface InFlightOptions {
   readonly watermark: bigint;
   readonly control: LaneControl;
   readonly troubles: Troubles;
+  readonly gauge: ContentGauge;
 }
 
 export class InFlight {
@@ -114,6 +116,7 @@ export class InFlight {
 
   take(change: Change, takenMs: number): void {
     this.#taken.set(change.token, { change, takenMs });
+    this.#options.gauge.take(change);
   }
 
   isLarge(id: NodeId): boolean {
@@ -135,7 +138,7 @@ export class InFlight {
   }
 
   async commit(items: readonly Item[], sent: Sent): Promise<void> {
-    const { connection } = this.#options;
+    const { connection, gauge } = this.#options;
     const commit = this.#nextCommit++;
     const remembered = items.map(({ change, operation, confirmation }) => ({
       change,
@@ -149,8 +152,10 @@ export class InFlight {
       let bytes = 0;
       let to = from;
       while (to < items.length && bytes < frameBytes) bytes += sizeOf(items[to++]);
-      const operations = items.slice(from, to).map(item => item.operation);
+      const part = items.slice(from, to);
+      const operations = part.map(item => item.operation);
       await connection.send({ type: MessageType.Operations, commit, operations });
+      for (const { change } of part) gauge.passWhole(change);
       from = to;
     }
     const operationCount = items.length;
@@ -273,13 +278,18 @@ export class InFlight {
     this.#settlingCount++;
     await this.#options.scanner.call('settle', outcome, [packed.buffer]);
     this.#settlingCount--;
-    for (const { token } of confirmations) this.#taken.delete(token);
-    for (const { token } of reversals) this.#taken.delete(token);
+    for (const { token } of confirmations) this.#forget(token, true);
+    for (const { token } of reversals) this.#forget(token, false);
     this.#reversalCount += reversals.length;
     for (const { reason } of reversals) {
       if (reason === 'unreadable' || reason === 'refused') this.#unreadableCount++;
     }
     this.#options.control.wake();
+  }
+
+  #forget(token: number, isDone: boolean): void {
+    this.#taken.delete(token);
+    this.#options.gauge.settle(token, isDone);
   }
 }
 

@@ -107,6 +107,17 @@ export function countPieces(pieces: readonly Piece[], change: FileChange, sent: 
   }
 }
 
+/** Bytes of the file that they make, whatever is sent for them. */
+export function contentSize(pieces: readonly Piece[], change: FileChange): number {
+  let bytes = 0;
+  for (const piece of pieces) {
+    if (piece.kind === 'data') bytes += piece.bytes.length;
+    else if (piece.kind === 'copy') bytes += copiedSize(piece, change);
+    else bytes += piece.size;
+  }
+  return bytes;
+}
+
 function copiedSize(piece: { from: number; count: number }, change: FileChange): number {
   const list = change.basis?.list;
   let bytes = 0;

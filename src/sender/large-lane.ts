@@ -45,6 +45,8 @@ export class LargeLane {
   readonly #options: LargeLaneOptions;
   readonly #changes: FileChange[] = [];
   #isIdle = true;
+  /** The one whose content is being sent. */
+  #sent: FileChange | undefined;
   /** Second looks waiting or under way. */
   #lookCount = 0;
 
@@ -54,6 +56,10 @@ export class LargeLane {
 
   get isIdle(): boolean {
     return this.#isIdle;
+  }
+
+  get sent(): FileChange | undefined {
+    return this.#sent;
   }
 
   get isLooking(): boolean {
@@ -77,7 +83,11 @@ export class LargeLane {
         await this.#look(change);
         this.#lookCount--;
         control.wake();
-      } else await this.#send(change);
+      } else {
+        this.#sent = change;
+        await this.#send(change);
+        this.#sent = undefined;
+      }
     }
   }
 
@@ -118,7 +128,7 @@ export class LargeLane {
       const pieces = piecesOf(content, inFlight.isRaw(change) ? 'all' : await asked);
       isSame &&= pieces.every(piece => piece.kind === 'copy' || piece.kind === 'zero');
       countPieces(pieces, change, sent);
-      await stages.send(stage, pieces);
+      await stages.send(stage, pieces, change);
       reader.reuse(data);
       if (!isLast) continue;
       if (isSame && isSameList(change, content)) {

@@ -262,6 +262,7 @@ export class Sender {
       isPaused: this.#steering.isPaused,
       isSynced: this.#report.isSynced,
       outstanding: this.#transfer?.outstanding ?? 0,
+      content: this.#transfer && { ...this.#transfer.content, isPartial: this.#report.isLooking },
       wireBytes: this.#transfer?.wireBytes ?? 0,
       oldestMs: this.#transfer?.oldestMs ?? this.#report.deferredSinceMs,
       ...this.#report.tree,

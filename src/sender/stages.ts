@@ -10,15 +10,18 @@ import type { Connection } from '../net/connection.ts';
 import { MessageType, type Piece } from '../wire/messages.ts';
 import { pieceSize } from '../wire/operation-codec.ts';
 import type { FileChange } from './change.ts';
-import { frameBytes } from './item.ts';
+import type { ContentGauge } from './content-gauge.ts';
+import { contentSize, frameBytes } from './item.ts';
 
 export class Stages {
   readonly #connection: Connection;
+  readonly #gauge: ContentGauge;
   #last = 0;
   #mayBeLeft = true;
 
-  constructor(connection: Connection) {
+  constructor(connection: Connection, gauge: ContentGauge) {
     this.#connection = connection;
+    this.#gauge = gauge;
   }
 
   /** Opens a stage for the file's new version; `hasBasis`: pieces will copy from the one before. */
@@ -34,7 +37,8 @@ export class Stages {
     return stage;
   }
 
-  async send(stage: number, pieces: readonly Piece[]): Promise<void> {
+  /** `change`: whose content that is. */
+  async send(stage: number, pieces: readonly Piece[], change: FileChange): Promise<void> {
     let from = 0;
     while (from < pieces.length) {
       let bytes = 0;
@@ -46,6 +50,7 @@ export class Stages {
       await this.#connection.waitForCredit(this.#window());
       const part = pieces.slice(from, to);
       await this.#connection.send({ type: MessageType.StageData, stage, pieces: part });
+      this.#gauge.pass(change, contentSize(part, change));
       from = to;
     }
   }

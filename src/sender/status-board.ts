@@ -3,6 +3,7 @@ import type { Problem } from '../errors.ts';
 import { printable } from '../snapshot/name.ts';
 import type { PollFigures } from './change.ts';
 import { clockMs } from './clock.ts';
+import type { ContentFigures } from './content-gauge.ts';
 import type { SenderEvent } from './events.ts';
 
 export type SenderState =
@@ -44,6 +45,8 @@ export interface SenderStatus {
   readonly rejected?: number;
   /** Changes under way. */
   readonly outstanding: number;
+  /** Their content; undefined without a connection. */
+  readonly content?: ContentFigures | undefined;
   /** Newest durable commit of this process; 0 before the first. */
   readonly watermark: number;
   readonly commits: number;
@@ -69,6 +72,7 @@ export interface LiveFigures {
   readonly tooLarge: number;
   readonly rejected: number;
   readonly outstanding: number;
+  readonly content: ContentFigures | undefined;
   readonly wireBytes: number;
   /** When the oldest change that is not durable was found (monotonic). */
   readonly oldestMs: number | undefined;
@@ -143,13 +147,14 @@ export class StatusBoard {
 
   status(live: LiveFigures): SenderStatus {
     const nowMs = clockMs();
-    const { entries, special, tooLarge, rejected, outstanding, wireBytes, poll, oldestMs } = live;
+    const { entries, special, tooLarge, rejected, outstanding, content, wireBytes } = live;
+    const { poll, oldestMs } = live;
     return {
       ...this.#state(live),
       peer: this.#peer,
       inSync: this.#isInSync(live),
       lagMs: oldestMs === undefined ? 0 : Math.max(0, Math.round(nowMs - oldestMs)),
-      ...{ entries, special, tooLarge, rejected, outstanding, wireBytes, poll },
+      ...{ entries, special, tooLarge, rejected, outstanding, content, wireBytes, poll },
       ...this.#totals,
       watermark: this.#watermark,
       held: this.#held,

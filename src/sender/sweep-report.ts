@@ -5,6 +5,8 @@ import type { Mailbox, SenderEvent } from './events.ts';
 
 /** Figures of the poller are told this often. */
 const figuresMs = 10_000;
+/** A look at the source that takes longer is one that people wait for. */
+const longLookMs = 1000;
 
 export class SweepReport {
   readonly #events: Mailbox<SenderEvent>;
@@ -16,6 +18,7 @@ export class SweepReport {
   #figures: PollFigures | undefined;
   #figuresAtMs = Number.NEGATIVE_INFINITY;
   #deferredSinceMs: number | undefined;
+  #lookingSinceMs: number | undefined;
   #tree = { entries: 0, special: 0, tooLarge: 0, rejected: 0 };
 
   constructor(events: Mailbox<SenderEvent>) {
@@ -36,6 +39,11 @@ export class SweepReport {
     return this.#deferredSinceMs;
   }
 
+  /** Has a look at the source been under way for long? More may be found. */
+  get isLooking(): boolean {
+    return this.#lookingSinceMs !== undefined && clockMs() - this.#lookingSinceMs > longLookMs;
+  }
+
   get figures(): PollFigures | undefined {
     return this.#figures;
   }
@@ -43,6 +51,11 @@ export class SweepReport {
   /** The connection broke: nothing is known to be in sync until the next sweep. */
   disconnected(): void {
     this.#isSynced = false;
+  }
+
+  /** A look at the source begins; `add` ends it. */
+  began(): void {
+    this.#lookingSinceMs = clockMs();
   }
 
   /** The same problem of the same path is news once, until it is over. */
@@ -63,6 +76,7 @@ export class SweepReport {
   }
 
   add(summary: SweepSummary, outstanding: number): void {
+    this.#lookingSinceMs = undefined;
     const gone = summary.root.kind === 'gone' ? summary.root.reason : '';
     if (gone !== this.#rootGone) {
       if (gone !== '') this.#events.put({ kind: 'source', state: 'gone', reason: gone });

@@ -195,6 +195,7 @@ export class Ticker {
   async #tick(budgetMs: number): Promise<SweepSummary> {
     const { scanner, events } = this.#parts;
     const transfer = this.#transfer;
+    this.#parts.report.began();
     for (;;) {
       // Whatever is seen while there is no room is put off, and has to be found anew.
       if (!this.#options.dryRun) await this.#orStopped(transfer.room());
@@ -223,7 +224,9 @@ export class Ticker {
 
   async #note(summary: SweepSummary): Promise<void> {
     const { report } = this.#parts;
-    report.add(summary, this.#transfer.outstanding);
+    const { outstanding } = this.#transfer;
+    report.add(summary, outstanding);
+    if (summary.changes === 0 && outstanding === 0) this.#transfer.rest();
     if (report.isSynced && !this.#options.dryRun) await this.#transfer.inSync();
   }
 

@@ -3,11 +3,13 @@
 import { ReplicaError } from '../errors.ts';
 import { largeFileSize, queuedChangesMax } from '../limits.ts';
 import type { Connection } from '../net/connection.ts';
+import { printable } from '../snapshot/name.ts';
 import { type Message, MessageType } from '../wire/messages.ts';
 import type { WorkerCalls } from './calls.ts';
 import type { Change, Reversal } from './change.ts';
 import { clockMs } from './clock.ts';
 import { CommitLane } from './commit-lane.ts';
+import { type ContentFigures, ContentGauge } from './content-gauge.ts';
 import { Departures } from './departures.ts';
 import type { Mailbox, SenderEvent } from './events.ts';
 import { FileReader } from './file-reader.ts';
@@ -42,6 +44,7 @@ export interface TransferOptions {
 export class Transfer {
   readonly #options: TransferOptions;
   readonly #control = new LaneControl();
+  readonly #gauge = new ContentGauge();
   readonly #troubles: Troubles;
   readonly #offers: Offers;
   readonly #questions: GrainQuestions;
@@ -57,8 +60,9 @@ export class Transfer {
     const control = this.#control;
     const troubles = new Troubles(options.events);
     const offers = new Offers(options.connection);
-    const inFlight = new InFlight({ ...options, control, troubles });
-    const stages = new Stages(options.connection);
+    const gauge = this.#gauge;
+    const inFlight = new InFlight({ ...options, control, troubles, gauge });
+    const stages = new Stages(options.connection, gauge);
     const questions = new GrainQuestions(options.connection, options.factor);
     const reader = new FileReader(options.reader);
     const shared = {
@@ -85,6 +89,18 @@ export class Transfer {
   /** Bytes of frames sent so far. */
   get wireBytes(): number {
     return this.#options.connection.bytesSent;
+  }
+
+  /** What of the content of those changes has gone by, and what is left. */
+  get content(): Omit<ContentFigures, 'isPartial'> {
+    const { bytesDone, bytesLeft, bytesPerSecond } = this.#gauge;
+    const { sent } = this.#large;
+    const file = sent && {
+      path: printable(sent.path),
+      size: sent.entry.size,
+      bytesDone: this.#gauge.doneOf(sent),
+    };
+    return { bytesDone, bytesLeft, bytesPerSecond, file };
   }
 
   /** Those changes, oldest first. */
@@ -141,6 +157,11 @@ export class Transfer {
     }
     if (superseded.length > 0) void inFlight.settle([], superseded);
     this.#control.wake();
+  }
+
+  /** A look at the source found nothing, and nothing is under way: what comes now is counted anew. */
+  rest(): void {
+    this.#gauge.rest();
   }
 
   /** The source was looked at as a whole, and everything found is durable. */

@@ -1,4 +1,5 @@
 // The commands that ask a running push, as users type them. The push runs in this process.
+import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
@@ -176,6 +177,35 @@ t.test('a limit of bandwidth is set, shown and changed while it runs', async t =
   t.match(await run('bwlimit', 'off'), { code: 0 });
   t.notMatch((await run('status')).stdout, /limited/);
   t.match(await run('push', 'site', './other', '--bwlimit', '3'), { code: 1, stderr: /--bwlimit/ });
+});
+
+t.test('of a large file on its way, status tells how much has gone by', async t => {
+  const desk = open(t);
+  await desk.push('site', './copy', '--bwlimit', '1M', '--interval', '50');
+  const { home, run } = desk;
+  // Blocks that differ, and do not compress: all of it is sent, for as long as a minute.
+  fs.writeFileSync(join(home, 'film'), randomBytes(64 * 1024 * 1024));
+  fs.renameSync(join(home, 'film'), join(home, 'site/film'));
+  const moved = / {2}([1-9]\d?)%: .* of 67.1 MB; [\d.]+ [kM]B\/s; [\d.]+ (?:s|min) left$/m;
+  let status: CliResult;
+  do status = await run('status');
+  while (status.code === 0 && !moved.test(status.stdout));
+  t.match(status.stdout, moved);
+  t.match(status.stdout, /^ {2}film: \d+% of 67.1 MB$/m);
+  const { content, outstanding } = JSON.parse((await run('status', '--json')).stdout);
+  t.equal(outstanding, 1);
+  const { file, bytesDone, bytesLeft, bytesPerSecond, isPartial } = content;
+  t.match(file, { path: 'film', size: 67_108_864 });
+  t.ok(file.bytesDone > 500_000 && file.bytesDone < file.size);
+  t.equal(bytesDone, file.bytesDone);
+  t.equal(bytesDone + bytesLeft, file.size);
+  t.ok(bytesPerSecond > 0);
+  t.equal(isPartial, false);
+  t.equal((await run('bwlimit', 'off')).code, 0);
+  t.equal((await run('flush')).code, 0);
+  const after = JSON.parse((await run('status', '--json')).stdout).content;
+  t.match(after, { bytesLeft: 0, file: undefined });
+  t.notMatch((await run('status')).stdout, /%|MB;/);
 });
 
 t.test('held deletes are shown, and approved or rejected', async t => {

@@ -1,5 +1,6 @@
 import t from 'tap';
 import { openProgress, ProgressText } from '../../src/cli/progress.ts';
+import type { ContentFigures } from '../../src/sender/content-gauge.ts';
 import type { SenderStatus } from '../../src/sender/status-board.ts';
 import { TextSink } from '../support/run-cli.ts';
 
@@ -24,21 +25,43 @@ const inSync: SenderStatus = {
   poll: undefined,
 };
 
-t.test('what is under way, how fast, and how long that will take', async t => {
+const nothing = {
+  ...{ bytesDone: 0, bytesLeft: 0, bytesPerSecond: 0, isPartial: false, file: undefined },
+} as const;
+
+t.test('what is under way in bytes, how fast, how long, and which large file', async t => {
   const text = new ProgressText();
-  const syncing = { ...inSync, state: 'syncing', inSync: false, outstanding: 900 } as const;
-  const first = text.line({ ...syncing, operations: 100, wireBytes: 1_000_000 }, 10_000);
-  t.equal(first, '1200 entries found; 100 changes durable, 900 under way');
-  const later = { ...syncing, operations: 300, outstanding: 700, wireBytes: 5_000_000 };
+  const syncing = { ...inSync, state: 'syncing', inSync: false, operations: 300 } as const;
+  const line = (content: Partial<ContentFigures>, outstanding = 2): string =>
+    text.line({ ...syncing, outstanding, content: { ...nothing, ...content } }, 10_000);
+  const begun = { bytesDone: 1_200_000_000, bytesLeft: 3_090_000_000 };
+  const counts = '300 changes durable, 2 under way';
+  t.equal(line(begun), `27%: 1.20 GB of 4.29 GB; ${counts}`);
+  const fast = { ...begun, bytesPerSecond: 85_200_000 };
+  t.equal(line(fast), `27%: 1.20 GB of 4.29 GB; 85.2 MB/s; 37 s left; ${counts}`);
+  const file = { path: 'a/big.iso', size: 4_000_000_000, bytesDone: 1_130_000_000 };
   t.equal(
-    text.line(later, 12_000),
-    '1200 entries found; 300 changes durable, 700 under way; 2.00 MB/s; 100 changes/s; 7 s left',
+    line({ ...fast, file }),
+    `27%: 1.20 GB of 4.29 GB; 85.2 MB/s; 37 s left; a/big.iso: 28% of 4.00 GB; ${counts}`,
   );
+  // Nobody knows how long the rest takes before it is found.
+  const partial = { ...fast, isPartial: true };
+  t.equal(line(partial), `1.20 GB of 4.29 GB found so far; 85.2 MB/s; ${counts}`);
+  const all = { ...fast, bytesDone: 4_290_000_000, bytesLeft: 0 };
+  t.equal(line(all), `4.29 GB sent, making 2 changes durable; ${counts}`);
+  t.match(line({ bytesDone: 9999, bytesLeft: 1 }), /^99%: 10.0 kB of 10.0 kB;/, 'not all of it');
+});
+
+t.test('changes without content are counted: how fast, and how long that will take', async t => {
+  const text = new ProgressText();
+  const syncing = { ...inSync, state: 'syncing', inSync: false, content: nothing } as const;
+  const first = text.line({ ...syncing, operations: 100, outstanding: 900 }, 10_000);
+  t.equal(first, '100 changes durable, 900 under way');
+  const later = { ...syncing, operations: 300, outstanding: 700 };
+  t.equal(text.line(later, 12_000), '300 changes durable, 700 under way; 100 changes/s; 7 s left');
   // The rate is that of the last seconds, not of all time.
-  for (let s = 13; s < 40; s++) text.line({ ...later, wireBytes: 5_000_000 }, s * 1000);
-  t.match(text.line(later, 40_000), /; 0 B\/s$/);
-  // Another connection counts from 0.
-  t.notMatch(text.line({ ...later, wireBytes: 10 }, 41_000), /B\/s/);
+  for (let s = 13; s < 40; s++) text.line(later, s * 1000);
+  t.equal(text.line(later, 40_000), '300 changes durable, 700 under way');
 });
 
 t.test('an idle push says one thing, and changes it once a minute', async t => {
@@ -62,6 +85,8 @@ t.test('each other state is named with its reason', async t => {
   t.equal(line('source gone', 'not there'), 'source gone: not there');
   t.equal(line('deletes held', 'too many'), 'deletes held: too many');
   t.equal(line('syncing'), 'looking at 1200 entries');
+  const first = { ...inSync, state: 'syncing', inSync: false, entries: 0 } as const;
+  t.equal(text.line(first, 0), 'looking at the source');
 });
 
 t.test('the line is written once, cut to the terminal, and taken away at the end', async t => {
@@ -80,4 +105,15 @@ t.test('the line is written once, cut to the terminal, and taken away at the end
   progress.clear();
   t.equal(terminal.text.length, erased, 'and not erased twice');
   progress.stop();
+});
+
+t.test('a wide character takes two columns', async t => {
+  const terminal: TextSink & { columns?: number } = new TextSink();
+  terminal.isTTY = true;
+  terminal.columns = 18;
+  const progress = await openProgress(terminal);
+  progress.follow(() => ({ ...inSync, state: 'deletes held', reason: '写真データ' }));
+  progress.stop();
+  t.match(terminal.text, 'deletes held: 写');
+  t.notMatch(terminal.text, '真');
 });
