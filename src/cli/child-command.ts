@@ -26,7 +26,8 @@ export const startCommand: StartCommand = (argv, { cwd, env }) => {
   const child = fork(mainFile, argv, {
     cwd,
     env,
-    execArgv: [],
+    // Behind them a flag of ours is none of Node's.
+    execArgv: ['--'],
     // The channel tells it when we are gone, however we went.
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     // Control-C of a terminal is for us: it would hear it twice, which means: at once.

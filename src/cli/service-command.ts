@@ -53,7 +53,8 @@ abstract class ServiceCommand extends ReplicaCommand {
       formatUnit({
         name,
         description: plainLine(`replica ${word} ${service.subject}`),
-        command: [process.execPath, mainFile, ...program, ...own],
+        // Without the dashes Node itself answers for an --env-file that is not there.
+        command: [process.execPath, '--', mainFile, ...program, ...own],
         mounts: service.mounts,
         writable,
         needsNetwork: service.needsNetwork,

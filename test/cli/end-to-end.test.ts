@@ -1,13 +1,16 @@
 // The built commands against each other: what a user sees from start to end.
+import { spawnSync } from 'node:child_process';
 import {
   existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import { hasFuse, mountFuse } from '../support/mounts.ts';
 import { compareByDiff } from '../support/rsync.ts';
@@ -201,6 +204,35 @@ t.test('a pairing string in REPLICA_KEY, or in an --env-file, is enough', async 
   writeFileSync(stage.at('e.env'), `REPLICA_KEY=${stdout.trim()}\nREPLICA_ONCE=yes\n`);
   t.equal((await runSpawned(['push', 'src', address, '--env-file', 'e.env'], other)).code, 0);
 });
+
+t.test(
+  'the installed command tells of an --env-file that is not there, wherever it stands',
+  async t => {
+    const home = t.testdir();
+    const root = fileURLToPath(new URL('../../../', import.meta.url));
+    const { bin } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+    // As an installation links it.
+    const command = join(home, 'replica');
+    symlinkSync(join(root, bin.replica), command);
+    const env = { HOME: home, PATH: `${dirname(process.execPath)}:${process.env.PATH}` };
+    for (const argv of [
+      ['push', '--env-file', 'missing', 'a', './b'],
+      ['push', 'a', './b', '--env-file=missing'],
+      ['status', '--env-file', 'missing'],
+    ]) {
+      const { status, stdout, stderr } = spawnSync(command, argv, { cwd: home, env });
+      t.match(
+        { status, stdout: stdout.toString(), stderr: stderr.toString() },
+        {
+          status: 1,
+          stdout: '',
+          stderr: /^replica: --env-file: cannot read .*missing \(ENOENT\)\n$/,
+        },
+      );
+    }
+    t.equal(spawnSync(command, ['--version'], { env }).status, 0);
+  },
+);
 
 t.test('an interrupted --once exits 20', async t => {
   const stage = new Stage(t);

@@ -70,7 +70,10 @@ t.test(
     t.equal(code, 0);
     const unit = parseUnit(stdout);
     const command = words(unit.get('Service.ExecStart')?.[0]);
-    t.same(command, [process.execPath, mainFile, 'push', source, 'backup.example.org', ...flags]);
+    t.same(command, [
+      ...[process.execPath, '--', mainFile],
+      ...['push', source, 'backup.example.org', ...flags],
+    ]);
     t.same(paths(unit.get('Unit.RequiresMountsFor')?.[0]), [source]);
     t.same(paths(unit.get('Service.ReadWritePaths')?.[0]), [
       join(home, '.local/state/replica'),
@@ -102,7 +105,7 @@ t.test('service receive may write to the replica and the keys', async t => {
   t.equal(code, 0);
   const unit = parseUnit(stdout);
   const command = words(unit.get('Service.ExecStart')?.[0]);
-  t.same(command.slice(2), ['receive', '/srv/copy', '--port', '7400', '--special-bits']);
+  t.same(command.slice(3), ['receive', '/srv/copy', '--port', '7400', '--special-bits']);
   const writable = ['/srv/copy', join(home, '.config/replica')];
   t.same(paths(unit.get('Service.ReadWritePaths')?.[0]), writable);
   t.notOk(unit.has('Service.RestrictSUIDSGID'), 'or the bits could not be set');
@@ -144,7 +147,7 @@ t.test('service up may write to every local target of the config file', async t 
   const { code, stdout } = await runInProcess(['service', 'up', '-v'], { home });
   t.equal(code, 0);
   const unit = parseUnit(stdout);
-  t.same(words(unit.get('Service.ExecStart')?.[0]).slice(2), ['up', '-v']);
+  t.same(words(unit.get('Service.ExecStart')?.[0]).slice(3), ['up', '-v']);
   t.same(paths(unit.get('Unit.RequiresMountsFor')?.[0]), ['/srv/a', '/srv/b', '/mnt/a']);
   const state = join(home, '.local/state/replica');
   t.same(paths(unit.get('Service.ReadWritePaths')?.[0]), [state, '/mnt/a']);
@@ -161,7 +164,7 @@ t.test('--user prints a unit of the user manager', async t => {
   t.notOk(unit.has('Service.User'));
   t.notOk(unit.has('Service.ProtectSystem'), 'a user manager may not be allowed to');
   const own = realpathSync(home);
-  const pushed = words(unit.get('Service.ExecStart')?.[0]).slice(3);
+  const pushed = words(unit.get('Service.ExecStart')?.[0]).slice(4);
   t.same(pushed, [join(own, 'src'), join(home, 'dst')], 'whole paths');
 });
 
