@@ -7,6 +7,7 @@ import { readCompression } from './compression-settings.ts';
 import { appendFolder, type Raw } from './config-file.ts';
 import { readDestinationSettings } from './destination-settings.ts';
 import { ExitCode } from './exit-code.ts';
+import { folderHint } from './folder-hint.ts';
 import { flagFields } from './given-flags.ts';
 import { KeyRing } from './keys.ts';
 import { plainLine } from './plain-line.ts';
@@ -15,7 +16,7 @@ import { readPushSettings } from './push-settings.ts';
 import type { Surroundings } from './replica-command.ts';
 import { refuseFlagsOfFolders } from './route.ts';
 import { usage } from './settings.ts';
-import { hostName, parseTarget, sshName } from './target.ts';
+import { hostName, parseTarget, sshName, type Target } from './target.ts';
 
 /** Flags that are for one run, not for good. */
 const passing: ReadonlySet<string> = new Set(['--once', '--dry-run', '--accept-deletes', '--path']);
@@ -102,11 +103,12 @@ export class AddCommand extends PushCommand {
 
   /** It may be paired later; nobody should find out at night. */
   #remindOfKey(
-    { host, port }: { readonly host: string; readonly port: number },
+    target: Target & { readonly kind: 'host' },
     settings: Surroundings['settings'],
     log: Surroundings['log'],
   ): void {
     const { cwd } = this.context;
+    const { host, port } = target;
     const keyFile = settings.text('key-file', this.keyFile);
     try {
       new KeyRing(this.context).forPush({
@@ -117,7 +119,7 @@ export class AddCommand extends PushCommand {
       });
     } catch (error) {
       if (!(error instanceof ReplicaError)) throw error;
-      log.warn({ code: error.code }, error.message);
+      log.warn({ code: error.code }, `${error.message}${folderHint(target, cwd)}`);
     }
   }
 }

@@ -8,6 +8,7 @@ import { examineSource } from './doctor-source.ts';
 import { examineTarget } from './doctor-target.ts';
 import { ExitCode } from './exit-code.ts';
 import { type Finding, findingFields, findingsExitCode, formatFinding } from './finding.ts';
+import { folderHint } from './folder-hint.ts';
 import { KeyRing } from './keys.ts';
 import { ReplicaCommand, type Surroundings } from './replica-command.ts';
 import { parseTarget } from './target.ts';
@@ -82,7 +83,8 @@ export class DoctorCommand extends ReplicaCommand {
     const { dial } = this.programs;
     const findAddresses = async (name: string): Promise<readonly string[]> =>
       (await lookup(name, { all: true })).map(({ address }) => address);
-    const way = { host, port, dial, findAddresses, timeoutMs, signal };
+    const hint = folderHint(target, cwd);
+    const way = { host, port, hint, dial, findAddresses, timeoutMs, signal };
     yield* examineTarget({ ...way, findKey: insecure ? undefined : findKey });
   }
 }

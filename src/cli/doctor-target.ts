@@ -15,6 +15,8 @@ export interface TargetOptions {
   /** Throws ERR_AUTH with the remedy; undefined for --insecure. */
   readonly findKey: (() => Key) | undefined;
   readonly dial: Programs['dial'];
+  /** What else the target may mean: added to what is said of a name that is no host's. */
+  readonly hint: string;
   /** Of a name. */
   readonly findAddresses: (host: string) => Promise<readonly string[]>;
   readonly timeoutMs: number;
@@ -45,7 +47,7 @@ export async function* examineTarget(options: TargetOptions): AsyncGenerator<Fin
   yield await tryKey(options, key);
 }
 
-async function resolveName({ host, findAddresses }: TargetOptions): Promise<Finding> {
+async function resolveName({ host, hint, findAddresses }: TargetOptions): Promise<Finding> {
   try {
     const addresses = await findAddresses(host);
     return ok('name', `${host} is ${addresses.join(', ')}`);
@@ -54,7 +56,7 @@ async function resolveName({ host, findAddresses }: TargetOptions): Promise<Find
     const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
     const why =
       code === 'ENOTFOUND' ? `there is no host ${host}` : `${host} cannot be looked up (${code})`;
-    const advice = 'check the spelling, DNS and /etc/hosts';
+    const advice = `check the spelling, DNS and /etc/hosts${hint}`;
     return bad('name', why, { advice, exitCode: ExitCode.Socket });
   }
 }

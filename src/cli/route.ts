@@ -11,6 +11,7 @@ import type { Key } from '../store/key-file.ts';
 import { checkApart, checkDestination, realPathOf } from './checks.ts';
 import type { CliContext } from './context.ts';
 import { type GivenDestinationFlags, readDestinationSettings } from './destination-settings.ts';
+import { folderHint, isUnknownName, noHostOf } from './folder-hint.ts';
 import { KeyRing } from './keys.ts';
 import type { Programs } from './programs.ts';
 import { timeoutBounds } from './push-settings.ts';
@@ -188,22 +189,38 @@ async function remoteRoute(
     });
   if (!insecure) {
     const mayCome = isLoopbackHost(host) && !keyFile && !settings.variable('REPLICA_KEY');
-    await untilKey(key, mayCome ? ownKeyMsMax : 0, context.signal);
+    try {
+      await untilKey(key, mayCome ? ownKeyMsMax : 0, context.signal);
+    } catch (error) {
+      const isGiven = keyFile !== undefined || settings.variable('REPLICA_KEY') !== undefined;
+      if (isGiven || !(error instanceof ReplicaError)) throw error;
+      const noHost = await noHostOf(target, context.cwd);
+      if (noHost === undefined) throw error;
+      throw new ReplicaError('ERR_SOCKET', noHost, { cause: error });
+    }
   }
   const timeoutMs = settings.duration('timeout', flags.timeout, timeoutBounds);
   return {
     name: hostName(target),
-    connect: async signal =>
-      await programs.dial({
-        host,
-        port,
-        insecure,
-        timeoutMs: Math.min(timeoutMs, connectMsMax),
-        signal,
-        compression,
-        throttle,
-        ...(insecure ? {} : { key: key() }),
-      }),
+    connect: async signal => {
+      try {
+        return await programs.dial({
+          host,
+          port,
+          insecure,
+          timeoutMs: Math.min(timeoutMs, connectMsMax),
+          signal,
+          compression,
+          throttle,
+          ...(insecure ? {} : { key: key() }),
+        });
+      } catch (error) {
+        const hint = folderHint(target, context.cwd);
+        const isHinted = hint !== '' && error instanceof ReplicaError && isUnknownName(error.cause);
+        if (!isHinted) throw error;
+        throw new ReplicaError(error.code, `${error.message}${hint}`, { cause: error });
+      }
+    },
     close: async () => {},
   };
 }

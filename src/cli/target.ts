@@ -116,6 +116,12 @@ export function parseHostPort(text: string): Target & { readonly kind: 'host' } 
   return { kind: 'host', host: bracketed ?? plain, port };
 }
 
+/** A host by a word alone, as a folder may be called too: 'copy'. */
+export function isWord({ host, port, replica }: Target & { readonly kind: 'host' }): boolean {
+  const isPlain = port === defaultPort && replica === undefined;
+  return isPlain && /^[a-z0-9_-]+$/i.test(host) && /[^0-9]/.test(host) && !isLoopbackHost(host);
+}
+
 /** 0 to 65535, or undefined. */
 export function parsePort(text: string): number | undefined {
   if (!/^\d{1,5}$/.test(text)) return undefined;

@@ -135,6 +135,46 @@ t.test(
   },
 );
 
+t.test('a word that is no host may be meant as a folder: how to write it is said', async t => {
+  const home = t.testdir({ src: {}, 'no-such-host-1': {} });
+  // No key is needed to find out.
+  t.strictSame(await runInProcess(['push', 'src', 'no-such-host-1'], { home }), {
+    code: 10,
+    stdout: '',
+    stderr:
+      'replica: there is no host no-such-host-1; for the folder no-such-host-1 write ./no-such-host-1\n',
+  });
+  t.match(await runInProcess(['push', 'src', 'no-such-host-2'], { home }), {
+    code: 10,
+    stderr:
+      /there is no host no-such-host-2; for a folder of that name write \.\/no-such-host-2\n$/,
+  });
+  // With a port, or a dot, it is no folder; what can be looked up is none either.
+  for (const host of ['no-such-host-2:7376', 'no.such.host.invalid']) {
+    t.match(await runInProcess(['push', 'src', host], { home }), { code: 5, stderr: /no key for/ });
+  }
+  t.match(
+    await runInProcess(['push', 'src', 'no-such-host-1'], { home, env: { REPLICA_KEY: 'x' } }),
+    { code: 5, stderr: /REPLICA_KEY: not a pairing string/ },
+  );
+  await runInProcess(['key', 'new'], { home });
+  const { stdout } = await runInProcess(['key', 'show'], { home });
+  const env = { REPLICA_KEY: stdout.trim() };
+  const argv = ['push', '--once', '--timeout', '100', 'src', 'no-such-host-1'];
+  t.match(await runInProcess(argv, { home, env }), {
+    code: 30,
+    stderr: /cannot connect to no-such-host-1:7375: .*; for the folder no-such-host-1 write \.\//,
+  });
+  t.match(await runInProcess(['add', 'src', 'no-such-host-1'], { home }), {
+    code: 0,
+    stderr: /no key for .*; for the folder no-such-host-1 write \.\/no-such-host-1"/,
+  });
+  t.match(await runInProcess(['doctor', 'src', 'no-such-host-1'], { home }), {
+    code: 10,
+    stdout: /^bad {3}name .*; for the folder no-such-host-1 write \.\/no-such-host-1$/m,
+  });
+});
+
 t.test('unsuitable paths: exit 3 before anything starts', async t => {
   const home = t.testdir({ src: { sub: {} }, file: '', link: t.fixture('symlink', 'src') });
   const at = (path: string): string => join(home, path);
@@ -190,7 +230,7 @@ t.test('settings come from the config file, and wrong ones name it', async t => 
   const result = await runInProcess(['push', 'src', 'host'], { home });
   t.equal(result.code, 1);
   t.match(result.stderr, /^replica: push\.interval in .*config\.json: 'never' is not a duration/);
-  const given = await runInProcess(['push', 'src', 'host', '--interval', '1s'], { home });
+  const given = await runInProcess(['push', 'src', 'host:1', '--interval', '1s'], { home });
   t.equal(given.code, 5, 'the flag wins; then the key is missing');
 });
 

@@ -211,6 +211,7 @@ t.test('a name that leads nowhere, and a resolver that does not answer', async t
       host: 'backup',
       port: 1,
       findKey: undefined,
+      hint: '',
       findAddresses: () => Promise.reject(Object.assign(new Error(code), { code })),
       dial: () => Promise.reject(new Error('not in this test')),
       timeoutMs: 1000,
