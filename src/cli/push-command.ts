@@ -1,9 +1,7 @@
 // `replica push`: keeps the replica of a source tree true to it.
 import { resolve } from 'node:path';
 import { Command, Option } from 'clipanion';
-import { callControl } from '../control/control-client.ts';
 import { ReplicaError } from '../errors.ts';
-import { controlAnswerMs } from '../limits.ts';
 import type { SenderStatus } from '../sender/status-board.ts';
 import { Bandwidth, readBandwidth } from './bandwidth.ts';
 import { checkSource, realPathOf } from './checks.ts';
@@ -13,6 +11,7 @@ import type { TreePair } from './config-file.ts';
 import { processCpuMs } from './cpu-time.ts';
 import { ExitCode } from './exit-code.ts';
 import { metricsDescription, metricsNote, openMetrics } from './metrics-server.ts';
+import { otherPush, pushIn, takenOver } from './other-push.ts';
 import type { RunningSender } from './programs.ts';
 import { openControl } from './push-control.ts';
 import { PushMetrics } from './push-metrics.ts';
@@ -199,6 +198,13 @@ export class PushCommand extends ReplicaCommand {
     try {
       const stateFolder = senderStateFolder(stateBase, source, route.name);
       makePrivateFolder(stateFolder);
+      const other = await otherPush(stateFolder, signal);
+      if (other !== undefined && !own.dryRun) {
+        log.warn(
+          { otherPid: other },
+          `a push of this source to this target is running (pid ${other}): this one takes over`,
+        );
+      }
       const ownFiles = [realPathOf(stateBase), ...(logFile ? [realPathOf(logFile)] : [])];
       const sender = await this.programs.openSender({
         ...own,
@@ -230,7 +236,10 @@ export class PushCommand extends ReplicaCommand {
           reportEvent(event, { log, stdout });
           metrics.note(event);
           if (event.kind === 'source') isSlow = event.state === 'slow';
-          if (event.kind === 'end') return outcomeExitCode(event.outcome, own);
+          if (event.kind !== 'end') continue;
+          const { error } = event.outcome;
+          if (error?.code !== 'ERR_FENCED') return outcomeExitCode(event.outcome, own);
+          throw await takenOver({ folder: stateFolder, source, target: route.name }, error);
         }
         if (!signal.aborted) throw new Error('the sender ended without an outcome');
         return own.once ? ExitCode.Interrupted : ExitCode.Done;
@@ -254,8 +263,7 @@ export class PushCommand extends ReplicaCommand {
 
 /** A receiver takes the newest sender: a dry run would end the push that keeps the replica true. */
 async function refuseBesidePush(folder: string, signal: AbortSignal): Promise<void> {
-  const call = { folder, command: 'about', signal, timeoutMs: controlAnswerMs };
-  if ((await callControl(call)) === undefined) return;
+  if ((await pushIn(folder, signal)) === undefined) return;
   throw new ReplicaError(
     'ERR_USAGE',
     "a push of this source to this target is running, which a dry run would end: 'replica list' shows what it has found",

@@ -98,7 +98,7 @@ async function identify(
   }
 }
 
-function readIdentity(value: unknown): PushIdentity | undefined {
+export function readIdentity(value: unknown): PushIdentity | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
   const { source, target, pid, protocol } = value as Partial<Record<keyof PushIdentity, unknown>>; // Checked below.
   if (typeof source !== 'string' || typeof target !== 'string') return undefined;

@@ -27,6 +27,11 @@ export function failureOf(error: unknown): Omit<Failure, 'type'> | undefined {
   }
 }
 
+/** For the log of the receiver. */
+export function fencedText(peer: string): string {
+  return `a newer push of the same source took over from ${peer}`;
+}
+
 export function fenced(): ReplicaError {
   return new ReplicaError('ERR_FENCED', 'a newer sender of the same source took over');
 }

@@ -14,7 +14,7 @@ import { type Caller, hear } from './caller.ts';
 import { Caretaker, type CaretakerPauses, caretakerPauses } from './caretaker.ts';
 import { Committer } from './commit.ts';
 import { Exclusive } from './exclusive.ts';
-import { failureOf, fenced, foreign, sessionError } from './failure.ts';
+import { failureOf, fenced, fencedText, foreign, sessionError } from './failure.ts';
 import { failureText, noTotals, type ReceiverFigures } from './figures.ts';
 import { Flush } from './flush.ts';
 import { Folders, privateName } from './folders.ts';
@@ -347,7 +347,10 @@ export class Receiver {
     if (!previous?.equals(instanceId)) await store.setInstance(instanceId);
     if (!live) return;
     if (live.instanceId.equals(instanceId)) await live.connection.close();
-    else await live.connection.close(failureOf(fenced()));
+    else {
+      this.#options.log.warn({ peer: live.connection.peer }, fencedText(live.connection.peer));
+      await live.connection.close(failureOf(fenced()));
+    }
     await live.ended;
   }
 

@@ -5,6 +5,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  realpathSync,
   symlinkSync,
   truncateSync,
   writeFileSync,
@@ -99,6 +100,32 @@ t.test('receive and push replicate, report commits, and end with 0 when told to'
     lines(more).filter(line => 'commit' in line),
     [],
     'a second pass does nothing',
+  );
+});
+
+t.test('a second push of the same source takes over, and both say so', async t => {
+  const stage = new Stage(t);
+  const receiver = stage.receive();
+  const address = await receiver.listening();
+  const first = stage.start('push', 'src', address);
+  await first.until(one => one.stderr.includes('in sync'));
+  const second = stage.start('push', 'src', address);
+  const { code, stderr } = await first.result();
+  t.equal(code, 12);
+  const source = realpathSync(stage.at('src'));
+  t.equal(
+    stderr.trimEnd().split('\n').at(-1),
+    `replica: another push of ${source} to ${address} took over (pid ${second.child.pid}): one is enough; stop that one before starting this one again`,
+  );
+  await second.until(one => one.stderr.includes('in sync'));
+  t.match(lines(second)[0], {
+    level: 'warn',
+    msg: `a push of this source to this target is running (pid ${first.child.pid}): this one takes over`,
+  });
+  t.equal(await second.stop(), 0);
+  t.match(
+    lines(receiver).map(({ msg }) => msg),
+    /a newer push of the same source took over from 127\.0\.0\.1:\d+/,
   );
 });
 
