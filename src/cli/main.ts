@@ -17,12 +17,19 @@ const exitMsMax = 2000;
 /** Timers and idle sockets are not waited for: nothing of worth hangs on them. */
 const exitCheckMs = 100;
 
+/** timeout(1) tells its child, and then its group: the same signal twice is one wish, for so long. */
+const sameWishMs = 100;
+
 const stop = new AbortController();
+let stoppedAtMs = 0;
 for (const name of ['SIGINT', 'SIGTERM'] as const) {
   process.on(name, () => {
+    const nowMs = performance.now();
+    if (stop.signal.aborted && nowMs - stoppedAtMs < sameWishMs) return;
     // The second one wants out at once. process.exit would wait for a hung file system call in a
     // worker thread, and a crash at any instant is safe anyway.
     if (stop.signal.aborted) process.kill(process.pid, 'SIGKILL');
+    stoppedAtMs = nowMs;
     stop.abort();
   });
 }

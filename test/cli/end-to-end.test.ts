@@ -269,6 +269,16 @@ t.test('an interrupted --once exits 20', async t => {
   t.equal(await push.stop(), 20);
 });
 
+t.test('a signal that comes twice at once, as from timeout(1), is one', async t => {
+  const stage = new Stage(t);
+  const push = stage.start('push', 'src', './dst');
+  await push.until(one => one.stderr.includes('in sync'));
+  // Two of a kind might be merged before it hears of them.
+  push.child.kill('SIGTERM');
+  push.child.kill('SIGINT');
+  t.equal((await push.result()).code, 0);
+});
+
 t.test('the end of a command does not wait for timers', async t => {
   const stage = new Stage(t);
   await stage.run('push', 'src', './dst', '--once');
