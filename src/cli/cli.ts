@@ -29,6 +29,7 @@ import {
   ResumeCommand,
 } from './steer-commands.ts';
 import { UpCommand } from './up-command.ts';
+import { usageMessage } from './usage-message.ts';
 import { VerifyCommand } from './verify-command.ts';
 import { readVersion } from './version.ts';
 
@@ -76,7 +77,8 @@ export async function runCli(
     const definition = definitions[index];
     return definition ? [commandEntry(definition, notes)] : [];
   });
-  const check = (words: readonly string[]): void => void parse(cli, words, context);
+  const options = { catalog, context };
+  const check = (words: readonly string[]): void => void parse(cli, words, options);
   const known = { ...commandSet(catalog), check };
   try {
     const answer = informationFor(argv, catalog);
@@ -84,7 +86,7 @@ export async function runCli(
       context.stdout.write(answer);
       return ExitCode.Done;
     }
-    const command = parse(cli, argv, context);
+    const command = parse(cli, argv, options);
     command.commands = known;
     command.programs = programs;
     return await command.execute();
@@ -102,41 +104,56 @@ function informationFor(
   const own = end < 0 ? argv : argv.slice(0, end);
   const words = own.filter(word => !word.startsWith('-'));
   const wantsHelp = own.includes('--help') || own.includes('-h') || argv.length === 0;
-  if (words.length === 0 && own.includes('--version')) return `replica ${readVersion()}\n`;
+  const wantsVersion = own.includes('--version') || (own.length === 1 && own[0] === '-v');
+  if (words.length === 0 && wantsVersion) return `replica ${readVersion()}\n`;
   if (!wantsHelp && !(words[0] === 'help')) return undefined;
   const topic = words[0] === 'help' ? words.slice(1) : words;
   const matches = catalog.filter(({ words: path }) =>
     path.slice(0, Math.max(topic.length, 1)).every((word, i) => topic[i] === word),
   );
-  if (topic.length === 0 || matches.length === 0) return formatOverview(catalog, exitCodeMeanings);
+  if (topic.length === 0) return formatOverview(catalog, exitCodeMeanings);
+  if (matches.length === 0) {
+    const text = usageMessage({ argv: topic, catalog, message: '', missingCount: 0 });
+    throw new ReplicaError('ERR_USAGE', text);
+  }
   return formatCommandHelp(matches, exitCodeMeanings);
 }
 
-function parse(cli: Cli<CliContext>, argv: readonly string[], context: CliContext): ReplicaCommand {
-  let command: unknown;
-  try {
-    command = cli.process([...argv], context);
-  } catch (error) {
-    // clipanion's own errors carry a usage screen after the first line.
-    const message = error instanceof Error ? error.message : String(error);
-    throw new ReplicaError('ERR_USAGE', usageMessage(message, argv), { cause: error });
-  }
-  if (command instanceof ReplicaCommand) return command;
-  throw new ReplicaError('ERR_USAGE', usageMessage('', argv));
+interface ParseOptions {
+  readonly catalog: readonly CommandEntry[];
+  readonly context: CliContext;
 }
 
-function usageMessage(message: string, argv: readonly string[]): string {
-  const command = argv.find(word => !word.startsWith('-')) ?? '';
-  const isKnown = commandClasses.some(one => one.paths?.[0]?.[0] === command);
-  const remedy = `see 'replica ${isKnown ? `${command} ` : ''}--help'`;
-  if (!isKnown) return `there is no command '${command}'; ${remedy}`;
-  const flag = /Unsupported option name \("(.*)"\)/.exec(message)?.[1];
-  if (flag !== undefined) return `there is no flag ${flag} for ${command}; ${remedy}`;
-  const first = message.split('\n')[0]?.replace(/[.:]$/, '') ?? '';
-  if (first === '' || first.startsWith('Command not found')) {
-    return `incomplete or unknown arguments for ${command}; ${remedy}`;
+function parse(
+  cli: Cli<CliContext>,
+  argv: readonly string[],
+  { catalog, context }: ParseOptions,
+): ReplicaCommand {
+  const parsed = attempt(cli, argv, context);
+  if (parsed instanceof ReplicaCommand) return parsed;
+  // clipanion does not say what is missing: it is what makes the line one that it takes.
+  const more = Array.from({ length: argumentsMax }, (_, i) => i + 1);
+  const missingCount =
+    more.find(count => {
+      const placeholders = Array.from({ length: count }, () => 'x');
+      return attempt(cli, [...argv, ...placeholders], context) instanceof ReplicaCommand;
+    }) ?? 0;
+  // Its errors carry a usage screen after the first line.
+  const message = parsed instanceof Error ? (parsed.message.split('\n')[0] ?? '') : '';
+  const text = usageMessage({ argv, catalog, message, missingCount });
+  throw new ReplicaError('ERR_USAGE', text, { cause: parsed });
+}
+
+/** Positionals that a command has at most. */
+const argumentsMax = 3;
+
+/** The command, or what clipanion throws or returns for what is none of ours. */
+function attempt(cli: Cli<CliContext>, argv: readonly string[], context: CliContext): unknown {
+  try {
+    return cli.process([...argv], context);
+  } catch (error) {
+    return error;
   }
-  return `${first.charAt(0).toLowerCase()}${first.slice(1)}; ${remedy}`;
 }
 
 /** One line on stderr. A bug shows its stack when asked, as only then it helps. */

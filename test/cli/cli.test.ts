@@ -47,9 +47,12 @@ t.test('each command has an example in its help, and no flag without a word', as
 });
 
 t.test('--version prints the version', async t => {
-  const { code, stdout } = await runInProcess(['--version'], { home: t.testdir() });
-  t.equal(code, 0);
-  t.match(stdout, /^replica \d+\.\d+\.\d+/);
+  const home = t.testdir();
+  for (const flag of ['--version', '-v']) {
+    const { code, stdout } = await runInProcess([flag], { home });
+    t.equal(code, 0);
+    t.match(stdout, /^replica \d+\.\d+\.\d+/);
+  }
 });
 
 t.test(
@@ -58,9 +61,54 @@ t.test(
     const home = t.testdir({ src: {}, file: '' });
     const rows: [string[], string][] = [
       [['frob'], "there is no command 'frob'; see 'replica --help'"],
-      [['--bogus'], "there is no command ''; see 'replica --help'"],
-      [['key'], "incomplete or unknown arguments for key; see 'replica key --help'"],
-      [['push'], "not enough positional arguments; see 'replica push --help'"],
+      [['psuh'], "there is no command 'psuh' (did you mean 'push'?); see 'replica --help'"],
+      [
+        ['recieve'],
+        "there is no command 'recieve' (did you mean 'receive'?); see 'replica --help'",
+      ],
+      [
+        ['help', 'statsu'],
+        "there is no command 'statsu' (did you mean 'status'?); see 'replica --help'",
+      ],
+      [['frob', '--help'], "there is no command 'frob'; see 'replica --help'"],
+      [['--bogus'], "there is no flag --bogus; see 'replica --help'"],
+      [['-V'], "there is no flag -V; see 'replica --help'"],
+      [['key'], "say which: key show, key new, key list, key revoke; see 'replica key --help'"],
+      [
+        ['key', 'sho'],
+        "say which: key show, key new, key list, key revoke; see 'replica key --help'",
+      ],
+      [
+        ['push'],
+        "<src> and <target> are missing: replica push <src> <target>; see 'replica push --help'",
+      ],
+      [
+        ['push', '--once', 'src', '-v'],
+        "<target> is missing: replica push <src> <target>; see 'replica push --help'",
+      ],
+      [['receive'], "<dst> is missing: replica receive <dst> ...; see 'replica receive --help'"],
+      [['key', 'revoke'], "<id> is missing: replica key revoke <id>; see 'replica key --help'"],
+      [
+        ['push', 'src', 'host', 'more'],
+        "'more' is one argument too many: replica push <src> <target>; see 'replica push --help'",
+      ],
+      [
+        ['status', 'a', 'b', 'c'],
+        "these are not the arguments of status: replica status [src] [target]; see 'replica status --help'",
+      ],
+      [
+        ['push', 'src', 'host', '--interval'],
+        "--interval needs a value: --interval TIME; see 'replica push --help'",
+      ],
+      [
+        ['push', 'src', 'host', '--once=yes'],
+        "--once takes no value, it is on or off; see 'replica push --help'",
+      ],
+      [
+        ['push', 'src', 'host', '--exlude', 'x'],
+        "there is no flag --exlude for push (did you mean '--exclude'?); see 'replica push --help'",
+      ],
+      [['push', 'src', 'host', '-Z'], "there is no flag -Z for push; see 'replica push --help'"],
       [
         ['push', 'src', 'host', '--bogus'],
         "there is no flag --bogus for push; see 'replica push --help'",
