@@ -2,7 +2,7 @@
 import { Cli, type CommandClass } from 'clipanion';
 import { ReplicaError } from '../errors.ts';
 import { AddCommand } from './add-command.ts';
-import { type CommandEntry, commandEntry } from './catalog.ts';
+import { type CommandEntry, commandEntry, type FlagEntry } from './catalog.ts';
 import type { CliContext } from './context.ts';
 import { DoctorCommand } from './doctor-command.ts';
 import { CompletionCommand, ManCommand } from './document-commands.ts';
@@ -35,6 +35,7 @@ import { readVersion } from './version.ts';
 
 const commandClasses: readonly (CommandClass<CliContext> & {
   readonly notes: readonly string[];
+  readonly refusedFlags: ReadonlySet<string>;
 })[] = [
   ReceiveCommand,
   PushCommand,
@@ -73,13 +74,18 @@ export async function runCli(
 ): Promise<ExitCode> {
   const cli = Cli.from<CliContext>([...commandClasses], { binaryName: 'replica' });
   const definitions = cli.definitions();
-  const catalog = commandClasses.flatMap(({ notes }, index) => {
+  const entries = commandClasses.flatMap(({ notes }, index) => {
     const definition = definitions[index];
     return definition ? [commandEntry(definition, notes)] : [];
   });
+  const catalog = entries.map((entry, index) => {
+    const refused = commandClasses[index]?.refusedFlags;
+    const isTaken = ({ names }: FlagEntry): boolean => !names.some(name => refused?.has(name));
+    return { ...entry, flags: entry.flags.filter(isTaken) };
+  });
   const options = { catalog, context };
   const check = (words: readonly string[]): void => void parse(cli, words, options);
-  const known = { ...commandSet(catalog), check };
+  const known = { ...commandSet(entries), catalog, check };
   try {
     const answer = informationFor(argv, catalog);
     if (answer !== undefined) {
@@ -171,7 +177,7 @@ function report(error: unknown, argv: readonly string[], context: CliContext): E
   return code;
 }
 
-function commandSet(catalog: readonly CommandEntry[]): Omit<CommandSet, 'check'> {
+function commandSet(catalog: readonly CommandEntry[]): Omit<CommandSet, 'catalog' | 'check'> {
   const flags = new Map<string, ReadonlySet<string>>();
   const allFlags = new Set<string>();
   for (const { words, flags: entries } of catalog) {
@@ -181,7 +187,6 @@ function commandSet(catalog: readonly CommandEntry[]): Omit<CommandSet, 'check'>
     for (const flag of own) allFlags.add(flag);
   }
   return {
-    catalog,
     allFlags,
     names: [...new Set(catalog.flatMap(({ words }) => words[0] ?? []))],
     flagsOf: path => flags.get(path) ?? new Set(),

@@ -14,7 +14,10 @@ export class CompletionCommand extends ReplicaCommand {
     examples: [
       ['bash, in ~/.bashrc', 'source <($0 completion bash)'],
       ['zsh, in ~/.zshrc after compinit', 'source <($0 completion zsh)'],
-      ['fish', '$0 completion fish > ~/.config/fish/completions/replica.fish'],
+      [
+        'fish',
+        'mkdir -p ~/.config/fish/completions\n      $0 completion fish > ~/.config/fish/completions/replica.fish',
+      ],
     ],
   });
 
@@ -36,7 +39,10 @@ export class ManCommand extends ReplicaCommand {
     description: 'Print the manual page, replica(1)',
     examples: [
       ['Read it', '$0 man | man -l -'],
-      ['Install it', '$0 man > ~/.local/share/man/man1/replica.1'],
+      [
+        'Install it',
+        'mkdir -p ~/.local/share/man/man1\n      $0 man > ~/.local/share/man/man1/replica.1',
+      ],
     ],
   });
 

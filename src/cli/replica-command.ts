@@ -35,6 +35,8 @@ export interface Surroundings {
 export abstract class ReplicaCommand extends Command<CliContext> {
   /** Paragraphs below the flags in --help. */
   static notes: readonly string[] = [];
+  /** Flags that it has, as it is made from another command, and refuses: no help tells of them. */
+  static refusedFlags: ReadonlySet<string> = new Set();
 
   envFile = Option.String('--env-file', {
     description: '<F> Read settings, REPLICA_<FLAG>=value, from F',
@@ -45,7 +47,7 @@ export abstract class ReplicaCommand extends Command<CliContext> {
   });
   logFormat = Option.String('--log-format', {
     description:
-      '<auto|pretty|json> Sentences or JSON lines (default auto: sentences on a terminal, JSON elsewhere)',
+      '<HOW> pretty: sentences; json: JSON lines; auto (default): pretty on a terminal, json elsewhere',
   });
   /** Both set by cli.ts before it calls `execute`. */
   commands!: CommandSet;

@@ -154,6 +154,21 @@ t.test('add remembers every flag of push but those for one run', async t => {
   }
 });
 
+t.test('the help of add does not tell of flags that add refuses', async t => {
+  const home = t.testdir({ a: {} });
+  const flags = (await commandsAndFlags(home)).find(({ words }) => words[0] === 'add')?.flags;
+  for (const argv of [['--once'], ['-n'], ['--accept-deletes'], ['--path', 'x']] as const) {
+    t.match(await runInProcess(['add', 'a', './b', ...argv], { home }), {
+      code: 1,
+      stderr: /is for one run; give it to push$/m,
+    });
+    t.notOk(
+      flags?.some(names => names.some(name => name === argv[0])),
+      argv[0],
+    );
+  }
+});
+
 t.test('a flag that no test types is noticed', async t => {
   t.ok(isTyped("run('push', '--once')", '--once'));
   t.ok(isTyped('`push --once src`', '--once'));
