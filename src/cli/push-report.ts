@@ -1,6 +1,7 @@
 // What a sender says, as lines for people and fields for programs.
 import type { Writable } from 'node:stream';
 import type { Log } from '../log.ts';
+import { replacedRoot } from '../sender/change.ts';
 import type { SenderEvent, SenderOutcome } from '../sender/events.ts';
 import { printable } from '../snapshot/name.ts';
 import { count, formatBytes } from './counted.ts';
@@ -77,7 +78,9 @@ export function reportEvent(event: SenderEvent, { log, stdout }: ReportTo): void
       return;
     case 'source': {
       const level = event.state === 'back' ? 'info' : 'warn';
-      log[level]({ state: event.state }, `the source is ${event.state}: ${event.reason}`);
+      const what = `the source is ${event.state}: ${event.reason}`;
+      const next = event.state === 'gone' ? `; ${sourceRemedy(event.reason)}` : '';
+      log[level]({ state: event.state }, `${what}${next}`);
       return;
     }
     case 'operation':
@@ -89,6 +92,13 @@ export function reportEvent(event: SenderEvent, { log, stdout }: ReportTo): void
     case 'end':
       reportEnd(event.outcome, log);
   }
+}
+
+/** What brings a push on whose source is gone, for that reason. */
+export function sourceRemedy(reason: string): string {
+  return reason === replacedRoot
+    ? "nothing is deleted: mount it, or 'replica approve' if this is the source from now on"
+    : 'nothing is deleted, and it goes on by itself once it is back';
 }
 
 function reportSynced(event: SenderEvent & { readonly kind: 'synced' }, log: Log): void {

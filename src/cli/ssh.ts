@@ -142,7 +142,10 @@ function failureOf(
   if (code === 255 || code === null) {
     const isRefused = /permission denied|host key verification failed/i.test(kept.join('\n'));
     const name = command[0].split('/').at(-1);
-    return new ReplicaError(isRefused ? 'ERR_AUTH' : 'ERR_SOCKET', `${peer}: ${name}: ${why}`);
+    // Most of what it says begins with its name.
+    const isNamed = why.startsWith('ssh: ') || why.startsWith(`${name}: `);
+    const text = isNamed ? why : `${name}: ${why}`;
+    return new ReplicaError(isRefused ? 'ERR_AUTH' : 'ERR_SOCKET', `${peer}: ${text}`);
   }
   return new ReplicaError(codeOf(code, why), `${peer}: ${why}`);
 }

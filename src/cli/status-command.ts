@@ -8,6 +8,7 @@ import { count, formatBytes } from './counted.ts';
 import { formatDuration } from './duration.ts';
 import { ExitCode } from './exit-code.ts';
 import { plainLine } from './plain-line.ts';
+import { sourceRemedy } from './push-report.ts';
 import type { Surroundings } from './replica-command.ts';
 import type { RunningPush } from './running-pushes.ts';
 import { usage } from './settings.ts';
@@ -82,6 +83,10 @@ export function describe(push: RunningPush, status: PushStatus): readonly [strin
     const amount = contentTexts(content, outstanding);
     if (amount.length > 0) lines.push(amount.join('; '));
     lines.push(...fileText(content));
+  }
+  // One that hangs says so itself.
+  if (state === 'source gone' && !reason.includes('nothing is deleted')) {
+    lines.push(sourceRemedy(reason));
   }
   if (outstanding > 0 || lagMs > 0) {
     const lag = formatDuration(lagMs);

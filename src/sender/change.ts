@@ -81,6 +81,9 @@ export interface Reversal {
   readonly reason: 'unstable' | 'unreadable' | 'refused' | 'superseded' | 'gone' | 'base';
 }
 
+/** Said of a root that is another directory than before: only a verdict of the user goes on from there. */
+export const replacedRoot = 'another directory is in its place (not mounted, or replaced?)';
+
 export type RootState =
   | { readonly kind: 'ok' }
   /** Nothing can be said about the tree: no change is taken. */

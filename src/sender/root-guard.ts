@@ -4,6 +4,7 @@ import { type Entry, noStamp, rootId } from '../snapshot/entry.ts';
 import { isSameTree } from '../snapshot/guard.ts';
 import { sameOwner } from '../snapshot/owner.ts';
 import { kindOf, type SourceListing, type SourceStats } from '../tree/source-listing.ts';
+import { replacedRoot } from './change.ts';
 import type { ScanState } from './scan-state.ts';
 
 /** Names of the root looked for when its inode is another one. */
@@ -42,7 +43,7 @@ export class RootGuard {
       const listing = this.#state.source.list({ path: '', device: stats.dev });
       const sample = this.#sample(listing);
       if (!this.#state.accepted && !isSameTree(known, identity, sample)) {
-        return { reason: 'another directory is in its place (not mounted, or replaced?)' };
+        return { reason: replacedRoot };
       }
       this.#state.confirmed.setRootIdentity(identity);
       this.#attributes(stats);

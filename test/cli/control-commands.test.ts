@@ -208,6 +208,30 @@ t.test('of a large file on its way, status tells how much has gone by', async t 
   t.notMatch((await run('status')).stdout, /%|MB;/);
 });
 
+t.test('of a source that is gone, status tells what brings it on', async t => {
+  const desk = open(t);
+  await desk.push('site', './copy', '--interval', '20');
+  const { home, run } = desk;
+  const status = async (line: RegExp): Promise<string> => {
+    let text: string;
+    do text = (await run('status')).stdout;
+    while (!line.test(text));
+    return text;
+  };
+  fs.renameSync(join(home, 'site'), join(home, 'away'));
+  const gone = await status(/^ {2}source gone: it is not there;/m);
+  t.match(gone, /^ {2}nothing is deleted, and it goes on by itself once it is back$/m);
+  fs.mkdirSync(join(home, 'site'));
+  const replaced = await status(/^ {2}source gone: another directory is in its place/m);
+  t.match(
+    replaced,
+    /^ {2}nothing is deleted: mount it, or 'replica approve' if this is the source/m,
+  );
+  fs.rmdirSync(join(home, 'site'));
+  fs.renameSync(join(home, 'away'), join(home, 'site'));
+  t.notMatch(await status(/^ {2}in sync;/m), /nothing is deleted/);
+});
+
 t.test('held deletes are shown, and approved or rejected', async t => {
   for (const verdict of ['approve', 'reject']) {
     await t.test(verdict, async t => {

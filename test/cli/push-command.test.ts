@@ -5,6 +5,7 @@ import t, { type Test } from 'tap';
 import type { Programs, ReceiveOptions } from '../../src/cli/programs.ts';
 import { ReplicaError } from '../../src/errors.ts';
 import { memoryPair } from '../../src/net/memory-pair.ts';
+import { replacedRoot } from '../../src/sender/change.ts';
 import type { SenderEvent, SenderOutcome } from '../../src/sender/events.ts';
 import type { SenderOptions } from '../../src/sender/sender.ts';
 import type { SenderStatus } from '../../src/sender/status-board.ts';
@@ -254,6 +255,7 @@ t.test('says what happens, as JSON lines off a terminal and as sentences on one'
     { kind: 'held', reason: 'the source is empty', count: 3 },
     { kind: 'released' },
     { kind: 'source', state: 'gone', reason: 'its folder is missing' },
+    { kind: 'source', state: 'gone', reason: replacedRoot },
     { kind: 'source', state: 'back', reason: 'its folder is there again' },
     { kind: 'synced', entries: 2, special: 0 },
     { kind: 'synced', entries: 2, special: 3 },
@@ -270,7 +272,8 @@ t.test('says what happens, as JSON lines off a terminal and as sentences on one'
     'a\\x0a\\xff: permission denied (EACCES)',
     "3 deletes held: the source is empty; 'replica approve' or --accept-deletes releases them",
     'no deletes are held any more',
-    'the source is gone: its folder is missing',
+    'the source is gone: its folder is missing; nothing is deleted, and it goes on by itself once it is back',
+    "the source is gone: another directory is in its place (not mounted, or replaced?); nothing is deleted: mount it, or 'replica approve' if this is the source from now on",
     'the source is back: its folder is there again',
     'in sync, 2 entries',
     'in sync, 2 entries; skipped 3 sockets, pipes and devices',

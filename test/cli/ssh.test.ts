@@ -151,7 +151,7 @@ t.test('each way in which ssh fails has one line and a code', async t => {
     [
       `echo 'ssh: Could not resolve hostname h' >&2; exit 255`,
       30,
-      /gave up after --timeout: ssh:\/\/h\/.*: fake-ssh: ssh: Could not resolve hostname h$/,
+      /gave up after --timeout: ssh:\/\/h\/\S*: ssh: Could not resolve hostname h$/,
     ],
     [
       `echo 'sh: replica: not found' >&2; exit 127`,
