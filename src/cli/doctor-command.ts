@@ -1,17 +1,20 @@
 // `replica doctor`: measures what replication depends on, and says what to do.
 import { lookup } from 'node:dns/promises';
+import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Command, Option } from 'clipanion';
+import { realPathOf } from './checks.ts';
 import type { TreePair } from './config-file.ts';
 import { examineDestination, examineMachine } from './doctor-machine.ts';
+import { examineReplica } from './doctor-replica.ts';
 import { examineSource } from './doctor-source.ts';
 import { examineTarget } from './doctor-target.ts';
 import { ExitCode } from './exit-code.ts';
-import { type Finding, findingFields, findingsExitCode, formatFinding } from './finding.ts';
+import { type Finding, findingFields, findingsExitCode, formatFinding, warn } from './finding.ts';
 import { folderHint } from './folder-hint.ts';
 import { KeyRing } from './keys.ts';
 import { ReplicaCommand, type Surroundings } from './replica-command.ts';
-import { parseTarget } from './target.ts';
+import { parseTarget, sshName } from './target.ts';
 
 export class DoctorCommand extends ReplicaCommand {
   static override paths = [['doctor']];
@@ -24,7 +27,7 @@ export class DoctorCommand extends ReplicaCommand {
     ],
   });
   static override notes = [
-    "A line for each finding: ok, warn (works, but) or bad (a push would fail), what it means, and what to do. The exit code is 0, or that of the first bad one. The source is only read. With --write-test a folder is made in <src>/.replica, which is never replicated, and one in a local target's, and removed at once.",
+    "A line for each finding: ok, warn (works, but) or bad (a push would fail), what it means, and what to do. The exit code is 0, or that of the first bad one. The source is only read. Of a receiver on another machine it is not asked whether it takes this source: that would end a push that is running. With --write-test a folder is made in <src>/.replica, which is never replicated, and one in a local target's, and removed at once.",
   ];
 
   source = Option.String({ name: 'src', required: false });
@@ -36,6 +39,8 @@ export class DoctorCommand extends ReplicaCommand {
   timeout = Option.String('--timeout', {
     description: '<TIME> Wait this long for a receiver (default 10s)',
   });
+  adopt = Option.Boolean('--adopt', { description: 'As for push' });
+  takeOver = Option.Boolean('--take-over', { description: 'As for push' });
   keyFile = Option.String('--key-file', { description: "<F> The receiver's key" });
   state = Option.String('--state', { description: '<DIR> As for push' });
   insecure = Option.Boolean('--insecure', { description: 'As for push' });
@@ -69,7 +74,23 @@ export class DoctorCommand extends ReplicaCommand {
     yield* examineMachine(state, Date.now());
     if (source !== undefined) yield* examineSource(source, { writes, nowMs: Date.now });
     if (target?.kind === 'path') {
-      yield* examineDestination(resolve(cwd, target.path), { source, writes });
+      const root = resolve(cwd, target.path);
+      const isUsable = yield* examineDestination(root, { source, writes });
+      if (!isUsable) return;
+      yield await examineReplica(realPathOf(root), {
+        source: source !== undefined && existsSync(source) ? source : undefined,
+        hostname: this.context.hostname,
+        adopt: settings.switch('adopt', this.adopt),
+        takeOver: settings.switch('take-over', this.takeOver),
+      });
+    }
+    if (target?.kind === 'ssh') {
+      const message = `${sshName(target)} was not looked at`;
+      yield warn(
+        'network',
+        message,
+        "'ssh' there and 'replica --version' should work without a password",
+      );
     }
     if (target?.kind !== 'host') return;
     const { host, port } = target;

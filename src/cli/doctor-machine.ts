@@ -87,10 +87,11 @@ function* examineState(state: string): Generator<Finding> {
   yield judgeSpace('state space', folder);
 }
 
+/** True when the folder is there, or can be made. */
 export function* examineDestination(
   path: string,
   options: { readonly source: string | undefined; readonly writes: boolean },
-): Generator<Finding> {
+): Generator<Finding, boolean> {
   const root = realPathOf(path);
   if (options.source !== undefined && existsSync(options.source)) {
     try {
@@ -98,7 +99,7 @@ export function* examineDestination(
     } catch (error) {
       if (!(error instanceof ReplicaError)) throw error;
       yield bad('destination', error.message, { exitCode: ExitCode.Path });
-      return;
+      return false;
     }
   }
   const folder = existingFolder(root);
@@ -107,7 +108,7 @@ export function* examineDestination(
       advice: 'make the parent folder, or mount what should be there',
       exitCode: ExitCode.Path,
     });
-    return;
+    return false;
   }
   const denied = writeFault(folder);
   if (denied !== undefined) {
@@ -115,7 +116,7 @@ export function* examineDestination(
       advice: 'mend its mode and owner, or run as another user',
       exitCode: ExitCode.Path,
     });
-    return;
+    return false;
   }
   if (isNetworkFileSystem(folder)) {
     yield bad('destination', `${root} is on a network file system, where its state cannot lie`, {
@@ -127,6 +128,7 @@ export function* examineDestination(
   yield options.writes
     ? measureReflinks(folder)
     : ok('reflinks', 'not measured, as nothing is written without --write-test');
+  return true;
 }
 
 /** Whether a large file can begin as a clone of the version before. */

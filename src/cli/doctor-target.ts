@@ -130,7 +130,9 @@ async function tryKey(options: TargetOptions, key: Key | undefined): Promise<Fin
         });
       }
       const how = insecure ? 'a receiver answers' : 'the receiver accepts the key';
-      return ok('session', `${how}, after ${formatDuration(ms)}`);
+      // That would end a push that is running.
+      const unasked = 'whether it takes this source was not asked';
+      return ok('session', `${how}, after ${formatDuration(ms)}; ${unasked}`);
     } finally {
       answered.abort();
       await connection.close();

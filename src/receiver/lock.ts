@@ -65,16 +65,21 @@ function tryLink(folder: ConfinedDirectory, own: Name): boolean {
 }
 
 function refuseLive(folder: ConfinedDirectory): void {
-  const content = readLock(folder);
-  const [, holder, start, host] = /^(\d+) (\S+) (.+)\n$/.exec(content) ?? [];
-  if (holder === undefined || start === undefined || host === undefined) return;
-  const isHere = host === hostname();
-  if (isHere && startOf(Number(holder)) !== start) return;
-  const where = isHere ? '' : ` on ${printable(host)}`;
+  const holder = liveHolder(readLock(folder));
+  if (holder === undefined) return;
   throw new ReplicaError(
     'ERR_PATH',
-    `another receive, or a push to this folder, is running (pid ${holder}${where})`,
+    `another receive, or a push to this folder, is running (${holder})`,
   );
+}
+
+/** Who holds a lock of that content: 'pid 12', or 'pid 12 on host'; undefined: nobody that lives. */
+export function liveHolder(content: string): string | undefined {
+  const [, holder, start, host] = /^(\d+) (\S+) (.+)\n$/.exec(content) ?? [];
+  if (holder === undefined || start === undefined || host === undefined) return undefined;
+  const isHere = host === hostname();
+  if (isHere && startOf(Number(holder)) !== start) return undefined;
+  return `pid ${holder}${isHere ? '' : ` on ${printable(host)}`}`;
 }
 
 function readLock(folder: ConfinedDirectory): string {

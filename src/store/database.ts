@@ -103,6 +103,28 @@ export class StateDatabase<T extends string> {
   }
 }
 
+/**
+ * One value of a database that may be in use, which is not changed; undefined where there is no
+ * usable one. Not for a folder that this process has open.
+ */
+export async function readValue(
+  folder: string,
+  { table, key }: { readonly table: string; readonly key: Buffer },
+): Promise<Buffer | undefined> {
+  if (!fs.existsSync(join(folder, 'data.mdb')) || databaseFault(folder) !== undefined) {
+    return undefined;
+  }
+  const binary = { encoding: 'binary', keyEncoding: 'binary' } as const;
+  const how = { noSubdir: false, maxDbs: 32, readOnly: true };
+  const root = open<Buffer, Buffer>({ ...binary, ...how, path: folder });
+  try {
+    const value = root.openDB<Buffer, Buffer>({ ...binary, name: table }).get(key);
+    return value && Buffer.from(value);
+  } finally {
+    await root.close();
+  }
+}
+
 /** What keeps the files in `folder` from being opened safely; undefined if nothing, or no files. */
 export function databaseFault(folder: string): string | undefined {
   const path = join(folder, 'data.mdb');

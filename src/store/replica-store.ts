@@ -372,7 +372,7 @@ export interface Row {
 /** Newest versions looked at when a block is wanted: the current one and what is kept of it. */
 const versionsMax = 4;
 
-const metaKey = {
+export const metaKey = {
   identity: Buffer.from('identity'),
   head: Buffer.from('head'),
   source: Buffer.from('source'),
@@ -406,7 +406,7 @@ function rangeOf(
   };
 }
 
-function decodeSource(bytes: Buffer): Source {
+export function decodeSource(bytes: Buffer): Source {
   return { id: Buffer.from(bytes.subarray(0, 16)), label: bytes.toString('utf8', 16) };
 }
 

@@ -14,7 +14,7 @@ import { examineTarget } from '../../src/cli/doctor-target.ts';
 import { formatFinding } from '../../src/cli/finding.ts';
 import { findMount, judgeVisibility, parseMountInfo } from '../../src/cli/mount-table.ts';
 import { hasFuse, isRoot, mountFuse, mountReflinks, mountTmpfs } from '../support/mounts.ts';
-import { runInProcess, TextSink } from '../support/run-cli.ts';
+import { CliProcess, runInProcess, TextSink } from '../support/run-cli.ts';
 import { until } from '../support/until.ts';
 
 interface Examined {
@@ -140,6 +140,56 @@ t.test('what would fail is bad, with the exit code that push would end with', as
     t.equal(examined.code, code, argv.join(' '));
     t.ok(examined.stdout.includes(`\n${text}`), `${text}\n${examined.stdout}`);
   }
+});
+
+t.test('a folder that push would refuse, or another source has, is bad', async t => {
+  const home = realpathSync(
+    t.testdir({ src: { a: 'x' }, other: { b: 'y' }, full: { old: 'z' }, empty: {} }),
+  );
+  const push = async (source: string, ...more: string[]) =>
+    await runInProcess(['push', '--once', source, './full', ...more], { home });
+  const finding = async (...argv: string[]) => {
+    const { code, stdout } = await examine(t, home, ...argv);
+    const line = stdout.split('\n').find(one => /^\S+ +replica /.test(one)) ?? '';
+    return { code, line };
+  };
+  t.match(await finding('src', './empty'), {
+    code: 0,
+    line: /^ok .* is empty: it becomes a replica$/,
+  });
+  t.equal((await push('src')).code, 3);
+  t.match(await finding('src', './full'), { code: 3, line: /^bad .*full is not empty; .*--adopt/ });
+  t.match(await finding('src', './full', '--adopt'), {
+    code: 0,
+    line: /^ok .*taken over by --adopt$/,
+  });
+  t.equal((await push('src', '--adopt')).code, 0);
+  const mine = `testhost:${join(home, 'src')}`;
+  t.match(await finding('src', './full'), {
+    code: 0,
+    line: `ok    replica       it belongs to ${mine}`,
+  });
+  t.equal((await push('other')).code, 3);
+  t.match(await finding('other', './full'), {
+    code: 3,
+    line: `bad   replica       it belongs to ${mine}; choose another folder, or 'push --take-over' to replace that source by this one`,
+  });
+  t.match(await finding('other', './full', '--take-over'), {
+    code: 0,
+    line: /^ok .*, and is taken over by --take-over$/,
+  });
+  // What it looked at is as it was.
+  t.equal((await push('src')).code, 0);
+
+  const running = new CliProcess(['push', 'src', './full'], { home });
+  t.teardown(() => running.stop());
+  await running.until(one => one.stderr.includes('in sync'));
+  t.match(await finding('src', './full'), { code: 0, line: /^warn .* is running \(pid \d+\)/ });
+  t.match(await finding('src', 'ssh://backup/srv/x'), { code: 0, line: '' });
+  t.match(
+    (await examine(t, home, 'src', 'ssh://backup/srv/x')).stdout,
+    /^warn {2}network .* was not looked at/m,
+  );
 });
 
 t.test(
