@@ -76,24 +76,28 @@ export abstract class ReplicaCommand extends Command<CliContext> {
     return undefined;
   }
 
-  override async execute(): Promise<ExitCode> {
-    const { env, cwd, stderr, colorDepth } = this.context;
-    const folders = userFolders(this.context);
-    const command = this.path[0] ?? '';
-    const flags = this.commands.flagsOf(this.path.join(' '));
+  /** What a command about these two trees is told by environment and files. Throws ERR_USAGE. */
+  protected settingsOf(path: readonly string[], pair: TreePair | undefined): Settings {
+    const { env, cwd, home } = this.context;
     const envFile = this.envFile ?? (env.REPLICA_ENV_FILE || undefined);
-    const pair = this.pair();
-    const settings = Settings.load({
-      command,
-      flags,
+    return Settings.load({
+      command: path[0] ?? '',
+      flags: this.commands.flagsOf(path.join(' ')),
       allFlags: this.commands.allFlags,
       env,
       envFile: envFile === undefined ? undefined : resolve(cwd, envFile),
-      configFile: folders.configFile,
+      configFile: userFolders(this.context).configFile,
       sections: this.commands.names,
-      home: this.context.home,
+      home,
       pair: pair && { ...pair, cwd },
     });
+  }
+
+  override async execute(): Promise<ExitCode> {
+    const { env, cwd, stderr, colorDepth } = this.context;
+    const folders = userFolders(this.context);
+    const flags = this.commands.flagsOf(this.path.join(' '));
+    const settings = this.settingsOf(this.path, this.pair());
     const logFileName = flags.has('log-file')
       ? settings.text('log-file', this.logFileFlag())?.value
       : undefined;

@@ -7,6 +7,7 @@ import { ExitCode, exitCodeMeanings } from './exit-code.ts';
 import { plainLine } from './plain-line.ts';
 import { ReplicaCommand, type Surroundings } from './replica-command.ts';
 import { usage } from './settings.ts';
+import { sharedMetrics } from './shared-metrics.ts';
 
 export class UpCommand extends ReplicaCommand {
   static override paths = [['up']];
@@ -20,9 +21,14 @@ export class UpCommand extends ReplicaCommand {
   static override notes = [
     'Each push is a process of its own: one that fails ends alone, and is named. SIGINT and SIGTERM end all of them, each after its commit. The exit code is the highest of theirs.',
     "A setting is looked for in this order: the environment, the --env-file, the folder's own entry in ~/.config/replica/config.json, the section of push there, its top level.",
+    "A port of --metrics that is set for all of them, here or in ~/.config/replica/config.json, is that of the first folder; the others have the ports above it, in the order of the file. A folder's own entry may say another.",
   ];
 
   once = Option.Boolean('--once', { description: 'End when each source and replica are equal' });
+  metrics = Option.String('--metrics', {
+    description:
+      '<[HOST:]PORT> As for push: the first folder there, each next one at the next port',
+  });
   logFile = Option.String('--log-file', { description: '<F> Append JSON lines to F' });
 
   protected override logFileFlag(): string | undefined {
@@ -45,11 +51,19 @@ export class UpCommand extends ReplicaCommand {
     // The log file is ours: each line would be there twice.
     const { REPLICA_LOG_FILE: _, ...childEnv } = env;
     const start = this.programs.startCommand ?? startCommand;
+    const addresses = sharedMetrics(
+      settings.folders.map(folder => {
+        const setting = this.settingsOf(['push'], folder).text('metrics', this.metrics);
+        return { folder, setting };
+      }),
+    );
     const sources = settings.folders.map(({ source }) => source);
     const runs = settings.folders.map(folder => {
       const isAlone = sources.indexOf(folder.source) === sources.lastIndexOf(folder.source);
       const name = isAlone ? folder.source : `${folder.source} to ${folder.target}`;
-      const argv = ['push', ...flags, '--', folder.source, folder.target];
+      const address = addresses.get(folder);
+      const metrics = address === undefined ? [] : ['--metrics', address];
+      const argv = ['push', ...flags, ...metrics, '--', folder.source, folder.target];
       return { folder, name, command: start(argv, { cwd, env: childEnv }) };
     });
     const stop = (): void => {

@@ -336,6 +336,44 @@ t.test(
   },
 );
 
+t.test('up gives each folder a port of its own for --metrics', async t => {
+  const home = new Home(t);
+  const folders = ['a', 'b', 'c', 'd'].map(name => ({
+    source: home.at(name),
+    target: home.at('to', name),
+  }));
+  const own = folders.map((folder, i) => (i === 2 ? { ...folder, metrics: '9465' } : folder));
+  const ports = async (config: object, flags: readonly string[], env = {}): Promise<unknown[]> => {
+    home.write(config);
+    const runs: FakeRun[] = [];
+    const stop = new AbortController();
+    const running = runInProcess(['up', ...flags], {
+      home: home.path,
+      env,
+      programs: { ...realPrograms, startCommand: fakeCommands(runs, '') },
+      signal: stop.signal,
+    });
+    await until(() => runs.length === 4, 'four pushes');
+    stop.abort();
+    t.equal((await running).code, 0);
+    return runs.map(({ argv }) => argv[argv.indexOf('--metrics') + 1]);
+  };
+  // Without the flag the word before it is the command: its own entry counts.
+  const own9465 = 'push';
+  const spread = ['127.0.0.1:9464', '127.0.0.1:9466', own9465, '127.0.0.1:9467'];
+  t.same(await ports({ push: { metrics: '9464' }, folders: own }, []), spread);
+  t.same(await ports({ metrics: 9464, folders: own }, []), spread);
+  t.same(await ports({ folders }, ['--metrics', '10.0.0.5:9464']), [
+    ...['10.0.0.5:9464', '10.0.0.5:9465', '10.0.0.5:9466', '10.0.0.5:9467'],
+  ]);
+  const any = Array(4).fill('127.0.0.1:0');
+  t.same(await ports({ folders }, [], { REPLICA_METRICS: '0' }), any);
+  home.write({ folders });
+  const { code, stderr } = await home.run(['up', '--metrics', '65534']);
+  t.equal(code, 1);
+  t.match(stderr, /^replica: --metrics: there is no port above 65534 for each folder/);
+});
+
 t.test('up: a push that was killed is a failure, one that a stop ends is none', async t => {
   t.equal((await upWith(t, undefined)).code, 11);
   t.equal((await upWith(t, 0)).code, 0);
