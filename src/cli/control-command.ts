@@ -9,7 +9,6 @@ import { ReplicaCommand, type Surroundings } from './replica-command.ts';
 import {
   controlProtocol,
   findPushes,
-  noPush,
   onlyOne,
   type PushChoice,
   type RunningPush,
@@ -66,12 +65,6 @@ export abstract class OnePushCommand extends ControlCommand {
 
   protected async one(surroundings: Surroundings): Promise<RunningPush> {
     return await this.choose(surroundings, this);
-  }
-
-  protected async all(surroundings: Surroundings): Promise<readonly RunningPush[]> {
-    const pushes = await this.running(surroundings, this);
-    if (pushes.length === 0) throw noPush(this);
-    return pushes;
   }
 }
 

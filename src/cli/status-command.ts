@@ -2,6 +2,7 @@
 import { Command, Option } from 'clipanion';
 import type { PollFigures } from '../sender/change.ts';
 import type { SenderStatus } from '../sender/status-board.ts';
+import { pairKey } from './config-file.ts';
 import { contentTexts, fileText } from './content-text.ts';
 import { choiceNote, OnePushCommand } from './control-command.ts';
 import { count, formatBytes } from './counted.ts';
@@ -10,7 +11,7 @@ import { ExitCode } from './exit-code.ts';
 import { plainLine } from './plain-line.ts';
 import { sourceRemedy } from './push-report.ts';
 import type { Surroundings } from './replica-command.ts';
-import type { RunningPush } from './running-pushes.ts';
+import { noPush, type RunningPush } from './running-pushes.ts';
 import { usage } from './settings.ts';
 
 /** What a push answers. */
@@ -23,12 +24,13 @@ export class StatusCommand extends OnePushCommand {
     examples: [['Of all pushes of this user', '$0 status']],
   });
   static override notes = [
-    'Without <src>: all pushes that are running. Lag is the age of the oldest change that is not durable at the replica.',
-    'With --json one line for each push: state is connecting, comparing, syncing, in sync, deletes held, paused or source gone; inSync is true or false; content has bytesDone, bytesLeft and bytesPerSecond of what is under way, and the large file that is being sent.',
+    "Without <src>: all pushes that are running, then the folders that 'replica add' remembered and that are not; 10 when none is running. Lag is the age of the oldest change that is not durable at the replica.",
+    'With --json one line for each push: state is connecting, comparing, syncing, in sync, deletes held, paused, source gone or not running; inSync is true or false; content has bytesDone, bytesLeft and bytesPerSecond of what is under way, and the large file that is being sent.',
   ];
 
   protected override async perform(surroundings: Surroundings): Promise<ExitCode> {
-    for (const push of await this.all(surroundings)) {
+    const pushes = await this.running(surroundings, this);
+    for (const push of pushes) {
       // A push of this protocol answers with that.
       const status = (await this.ask(push, 'status')) as PushStatus;
       const { source, target, pid } = push;
@@ -39,7 +41,23 @@ export class StatusCommand extends OnePushCommand {
       const [first, ...rest] = describe(push, status).map(plainLine);
       this.context.stdout.write(`${[first, ...rest].join('\n  ')}\n`);
     }
+    if (this.source === undefined) this.#printResting(surroundings, pushes);
+    if (pushes.length === 0) throw noPush(this);
     return ExitCode.Done;
+  }
+
+  /** Folders of the config file that nothing replicates now. */
+  #printResting({ settings }: Surroundings, pushes: readonly RunningPush[]): void {
+    const running = new Set(pushes.map(push => pairKey(push, '/')));
+    for (const { source, target, ...folder } of settings.folders) {
+      if (running.has(pairKey({ source, target }, '/'))) continue;
+      const fields = { source, target, state: 'not running', inSync: false };
+      this.print(fields, `${source} -> ${target}`);
+      if (this.json) continue;
+      const flags = [...folder.values.keys()].map(flag => `--${flag}`).join(' ');
+      const own = flags === '' ? '' : `, with ${flags}`;
+      this.context.stdout.write(`  not running: 'replica up' runs it${plainLine(own)}\n`);
+    }
   }
 }
 

@@ -232,6 +232,30 @@ t.test('of a source that is gone, status tells what brings it on', async t => {
   t.notMatch(await status(/^ {2}in sync;/m), /nothing is deleted/);
 });
 
+t.test('status lists the folders that are remembered and not running', async t => {
+  const desk = open(t);
+  const { home, run } = desk;
+  await run('add', 'site', './copy');
+  await run('add', 'other', 'backup:1', '--exclude', '*.o', '--checksum');
+  const rests = `${home}/other -> backup:1\n  not running: 'replica up' runs it, with --exclude --checksum\n`;
+  t.same(await run('status'), {
+    code: 10,
+    stdout: `${home}/site -> ${home}/copy\n  not running: 'replica up' runs it\n${rests}`,
+    stderr: "replica: no push is running: start 'replica push'\n",
+  });
+  await desk.push('site', './copy');
+  const { code, stdout } = await run('status');
+  t.equal(code, 0);
+  t.match(stdout, new RegExp(`^${home}/site -> file:${home}/copy \\(pid`));
+  t.ok(stdout.endsWith(`\n${rests}`), stdout);
+  const lines = (await run('status', '--json')).stdout.trimEnd().split('\n');
+  t.equal(lines.length, 2);
+  t.same(JSON.parse(lines[1] ?? ''), {
+    ...{ source: join(home, 'other'), target: 'backup:1', state: 'not running', inSync: false },
+  });
+  t.notMatch((await run('status', 'site')).stdout, /not running/);
+});
+
 t.test('held deletes are shown, and approved or rejected', async t => {
   for (const verdict of ['approve', 'reject']) {
     await t.test(verdict, async t => {
