@@ -22,7 +22,6 @@ export function folderHint(target: HostTarget, cwd: string): string {
 
 /** Why the name is no host, with what to write for a folder; undefined when it is one, or may be. */
 export async function noHostOf(target: HostTarget, cwd: string): Promise<string | undefined> {
-  if (!isWord(target)) return undefined;
   const { host } = target;
   const over = new AbortController();
   const late = sleep(lookupMsMax, undefined, { signal: over.signal });
@@ -31,7 +30,9 @@ export async function noHostOf(target: HostTarget, cwd: string): Promise<string 
     await Promise.race([lookup(host), late]);
     return undefined;
   } catch (error) {
-    if (!isUnknownName(error)) return undefined;
+    const isWanted = isWord(target) ? isUnknownName(error) : systemCode(error) === 'ENOTFOUND';
+    if (!isWanted) return undefined;
+    if (!isWord(target)) return `there is no host ${host}`;
     const hint = folderHint(target, cwd) || `; for a folder of that name write ./${host}`;
     return `there is no host ${host}${hint}`;
   } finally {

@@ -1,5 +1,6 @@
 // Who is calling: a connection from its first message on.
 import { ReplicaError } from '../errors.ts';
+import type { Log } from '../log.ts';
 import type { Connection } from '../net/connection.ts';
 import { canSetOwners } from '../tree/capabilities.ts';
 import {
@@ -15,6 +16,11 @@ export interface Caller {
   readonly hello: Hello;
   /** What comes after it. */
   readonly messages: AsyncGenerator<Message>;
+}
+
+/** For the log: who it is, by the name that it has for its source. */
+export function noteCaller(log: Log, { peer }: Connection, { role, label }: Hello): void {
+  log.info({ peer, source: label }, `${role} connected: ${label}`);
 }
 
 /** Says hello and hears one; undefined when the caller left. Throws what ends the connection. */

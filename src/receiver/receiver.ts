@@ -10,7 +10,7 @@ import { canSetOwners } from '../tree/capabilities.ts';
 import { ConfinedDirectory } from '../tree/confined-directory.ts';
 import { findFlush, isVolatile } from '../tree/durable.ts';
 import { type Hello, type Message, MessageType } from '../wire/messages.ts';
-import { type Caller, hear } from './caller.ts';
+import { type Caller, hear, noteCaller } from './caller.ts';
 import { Caretaker, type CaretakerPauses, caretakerPauses } from './caretaker.ts';
 import { Committer } from './commit.ts';
 import { Exclusive } from './exclusive.ts';
@@ -268,7 +268,7 @@ export class Receiver {
       const committer = this.#committer;
       live.session = new Session({ ...this.#parts, connection, committer });
     });
-    this.#options.log.info({ peer: connection.peer, source: hello.label }, 'sender connected');
+    noteCaller(this.#options.log, connection, hello);
   }
 
   /** After commits that failed, records and tree have to be brought together. */
@@ -304,7 +304,7 @@ export class Receiver {
       await this.#admission.run(() => this.#mendFailure());
       await this.#exclusive.run(() => this.#welcome(connection));
       const { log } = this.#options;
-      log.info({ peer: connection.peer, source: hello.label }, 'verifier connected');
+      noteCaller(log, connection, hello);
       const session = new VerifySession({
         ...this.#parts,
         connection,

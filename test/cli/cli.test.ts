@@ -197,9 +197,17 @@ t.test('a word that is no host may be meant as a folder: how to write it is said
     stderr:
       /there is no host no-such-host-2; for a folder of that name write \.\/no-such-host-2\n$/,
   });
-  // With a port, or a dot, it is no folder; what can be looked up is none either.
-  for (const host of ['no-such-host-2:7376', 'no.such.host.invalid']) {
-    t.match(await runInProcess(['push', 'src', host], { home }), { code: 5, stderr: /no key for/ });
+  // With a port, or a dot, it is no folder; what is a host needs a key.
+  for (const [host, code, text] of [
+    ['no-such-host-2:7376', 10, /there is no host no-such-host-2\n$|no key for/],
+    ['no.such.host.invalid', 10, /there is no host no.such.host.invalid\n$|no key for/],
+    ['10.255.255.1', 5, /no key for/],
+  ] as const) {
+    const { code: found, stderr } = await runInProcess(['push', 'src', host], { home });
+    t.match(stderr, text);
+    // Without a resolver nobody knows.
+    if (!stderr.includes('no key for')) t.equal(found, code);
+    t.notMatch(stderr, /folder/);
   }
   t.match(
     await runInProcess(['push', 'src', 'no-such-host-1'], { home, env: { REPLICA_KEY: 'x' } }),
@@ -278,7 +286,7 @@ t.test('settings come from the config file, and wrong ones name it', async t => 
   const result = await runInProcess(['push', 'src', 'host'], { home });
   t.equal(result.code, 1);
   t.match(result.stderr, /^replica: push\.interval in .*config\.json: 'never' is not a duration/);
-  const given = await runInProcess(['push', 'src', 'host:1', '--interval', '1s'], { home });
+  const given = await runInProcess(['push', 'src', '10.0.0.1', '--interval', '1s'], { home });
   t.equal(given.code, 5, 'the flag wins; then the key is missing');
 });
 
