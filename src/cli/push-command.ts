@@ -15,7 +15,7 @@ import { otherPush, pushIn, takenOver } from './other-push.ts';
 import type { RunningSender } from './programs.ts';
 import { openControl } from './push-control.ts';
 import { PushMetrics } from './push-metrics.ts';
-import { outcomeExitCode, reportEvent } from './push-report.ts';
+import { FailureNews, outcomeExitCode, reportEvent } from './push-report.ts';
 import { ownFilesExclusions, readPushSettings } from './push-settings.ts';
 import { ReplicaCommand, type Surroundings } from './replica-command.ts';
 import { openRoute } from './route.ts';
@@ -231,9 +231,11 @@ export class PushCommand extends ReplicaCommand {
         : await openControl(stateFolder, sender, { identity, bandwidth, log });
       progress?.follow(() => sender.status);
       running = sender;
+      const failures = new FailureNews();
       try {
         for await (const event of untilStopped(sender.run(), signal, graceMs)) {
-          reportEvent(event, { log, stdout });
+          const isNews = failures.isNews(event, performance.now());
+          reportEvent(event, { log, stdout, isNews });
           metrics.note(event);
           if (event.kind === 'source') isSlow = event.state === 'slow';
           if (event.kind !== 'end') continue;

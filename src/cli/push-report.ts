@@ -12,15 +12,36 @@ import { plainLine } from './plain-line.ts';
 export interface ReportTo {
   readonly log: Log;
   readonly stdout: Writable;
+  /** False for a failure that was told of just now: it is for those who want to see all. */
+  readonly isNews?: boolean;
 }
 
-export function reportEvent(event: SenderEvent, { log, stdout }: ReportTo): void {
+/** The same failure is worth a line that often: a receiver may be away for a night. */
+const sameFailureMs = 60_000;
+
+/** Which failures to connect are news. */
+export class FailureNews {
+  #message = '';
+  #saidAtMs = 0;
+
+  isNews(event: SenderEvent, nowMs: number): boolean {
+    if (event.kind === 'connected') this.#message = '';
+    if (event.kind !== 'disconnected') return true;
+    const { message } = event.error;
+    if (message === this.#message && nowMs - this.#saidAtMs < sameFailureMs) return false;
+    this.#message = message;
+    this.#saidAtMs = nowMs;
+    return true;
+  }
+}
+
+export function reportEvent(event: SenderEvent, { log, stdout, isNews = true }: ReportTo): void {
   switch (event.kind) {
     case 'connected':
       log.info({ peer: event.peer }, `connected to ${event.peer}`);
       return;
     case 'disconnected':
-      log.warn(
+      log[isNews ? 'warn' : 'debug'](
         { code: event.error.code, retryInMs: Math.round(event.retryInMs) },
         `${event.error.message}; trying again in ${formatDuration(event.retryInMs)}`,
       );

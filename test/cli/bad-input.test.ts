@@ -67,7 +67,7 @@ t.test('unreachable host: --once gives up after --timeout', async t => {
 t.test('unreachable host: keeps trying, and says so', async t => {
   const home = place(t);
   await run(home, 'key', 'new');
-  const push = start(t, home, 'push', 'src', '127.0.0.1:1');
+  const push = start(t, home, 'push', '-v', 'src', '127.0.0.1:1');
   await push.until(one => /trying again in.*trying again in/s.test(one.stderr));
   t.equal(await push.stop(), 0, 'ended by a signal: it did what it was asked');
 });

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import t, { type Test } from 'tap';
 import type { Programs, ReceiveOptions } from '../../src/cli/programs.ts';
+import { FailureNews } from '../../src/cli/push-report.ts';
 import { ReplicaError } from '../../src/errors.ts';
 import { memoryPair } from '../../src/net/memory-pair.ts';
 import { replacedRoot } from '../../src/sender/change.ts';
@@ -316,6 +317,24 @@ t.test('says what happens, as JSON lines off a terminal and as sentences on one'
     t.match(line, /^\[\d\d:\d\d:\d\d\] (INFO|WARN): /);
     t.ok(line.endsWith(`: ${sentences[i]}`), line);
   }
+});
+
+t.test('a receiver that is away is told of once, and then each minute', async t => {
+  const away = (message: string): SenderEvent => ({
+    ...{ kind: 'disconnected', error: new ReplicaError('ERR_SOCKET', message), retryInMs: 200 },
+  });
+  const events = [away('refused'), away('refused'), away('no way'), away('no way')];
+  const all = [...events, { kind: 'connected', peer: 'p' } as const, away('no way'), end()];
+  const lines = (text: string): readonly string[] =>
+    text.split('\n').flatMap(line => /WARN: (.*); trying again in 200 ms$/.exec(line)?.[1] ?? []);
+  const { stderr } = await push(t, all, ['--log-format', 'pretty']);
+  t.same(lines(stderr), ['refused', 'no way', 'no way']);
+  const verbose = await push(t, all, ['--log-format', 'pretty', '-v']);
+  t.equal(verbose.stderr.match(/trying again/g)?.length, 5);
+
+  const news = new FailureNews();
+  const told = [0, 1000, 59_999, 60_000, 100_000, 120_000].map(ms => news.isNews(away('x'), ms));
+  t.same(told, [true, false, false, true, false, true]);
 });
 
 t.test('--dry-run prints operations to stdout', async t => {
