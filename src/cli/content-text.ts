@@ -22,11 +22,18 @@ export function contentTexts(content: ContentFigures, outstanding: number): read
   return [share, ...rate, `${formatDuration(leftMs)} left`];
 }
 
-/** 'big.iso: 28% of 4.29 GB', of a large file that is being sent. */
+/** 'films/big.iso: 28% of 4.29 GB', of a large file that is being sent. */
 export function fileText({ file }: ContentFigures): readonly string[] {
   if (file === undefined) return [];
   const { path, size, bytesDone } = file;
   return [`${path}: ${percentOf(bytesDone, size)} of ${formatBytes(size)}`];
+}
+
+/** The same by its last name, where there is little room. */
+export function shortFileText({ file }: ContentFigures): readonly string[] {
+  if (file === undefined) return [];
+  const name = file.path.split('/').at(-1) ?? '';
+  return [`${name} ${percentOf(file.bytesDone, file.size)}`];
 }
 
 /** 100% is all of it. */

@@ -2,7 +2,7 @@
 // scroll above it.
 import type { Writable } from 'node:stream';
 import type { SenderStatus } from '../sender/status-board.ts';
-import { contentTexts, fileText } from './content-text.ts';
+import { contentTexts, shortFileText } from './content-text.ts';
 import { count } from './counted.ts';
 import { formatDuration } from './duration.ts';
 import { plainLine } from './plain-line.ts';
@@ -44,7 +44,7 @@ export class ProgressText {
         }
         this.#note({ atMs: nowMs, operations });
         const amount = content === undefined ? [] : contentTexts(content, outstanding);
-        const file = content === undefined ? [] : fileText(content);
+        const file = content === undefined ? [] : shortFileText(content);
         const done = `${count(operations, 'change')} durable, ${outstanding} under way`;
         // A narrow terminal shows the beginning.
         const rates = amount.length > 0 ? [] : this.#rates(outstanding);

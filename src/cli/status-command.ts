@@ -135,7 +135,7 @@ export function describe(push: RunningPush, status: PushStatus): readonly [strin
   if (bwlimit !== 'off') lines.push(`limited by --bwlimit ${bwlimit}`);
   if (poll !== undefined) lines.push(describePoll(poll));
   if (held !== undefined) {
-    lines.push(`${count(held.count, 'delete')} held: ${held.reason}`);
+    if (state !== 'deletes held') lines.push(`${count(held.count, 'delete')} held: ${held.reason}`);
     lines.push("'replica approve' carries them out, 'replica reject' leaves them at the replica");
   }
   if (drift > 0) {

@@ -42,7 +42,7 @@ t.test('what is under way in bytes, how fast, how long, and which large file', a
   const file = { path: 'a/big.iso', size: 4_000_000_000, bytesDone: 1_130_000_000 };
   t.equal(
     line({ ...fast, file }),
-    `27%: 1.20 GB of 4.29 GB; 85.2 MB/s; 37 s left; a/big.iso: 28% of 4.00 GB; ${counts}`,
+    `27%: 1.20 GB of 4.29 GB; 85.2 MB/s; 37 s left; big.iso 28%; ${counts}`,
   );
   // Nobody knows how long the rest takes before it is found.
   const partial = { ...fast, isPartial: true };
