@@ -78,6 +78,8 @@ export class Ticker {
         await this.#orStopped(transfer.idle());
         await this.#orStopped(transfer.looked());
         if (transfer.isDoubtful) return undefined;
+        const isLeft = transfer.outstanding > 0 || summary.deferred > 0;
+        if (signal.aborted && isLeft) return { ...noOutcome, interrupted: true };
         this.#assertSettled();
         const isMoving = summary.changes > 0 && summary.root.kind === 'ok';
         // Files that have to settle are waited for, though not for ever.

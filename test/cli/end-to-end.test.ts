@@ -1,5 +1,6 @@
 // The built commands against each other: what a user sees from start to end.
 import { spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import {
   existsSync,
   mkdirSync,
@@ -267,6 +268,20 @@ t.test('an interrupted --once exits 20', async t => {
   const push = stage.start('push', 'src', '127.0.0.1:1', '--once', '--timeout', '1h');
   await push.until(one => one.stderr.includes('trying again'));
   t.equal(await push.stop(), 20);
+});
+
+t.test('a --once that is interrupted within a large file exits 20', async t => {
+  const stage = new Stage(t);
+  // It takes a minute, and does not compress.
+  writeFileSync(stage.at('src/film'), randomBytes(64 * 1024 * 1024));
+  for (const target of ['./copy', await stage.receive().listening()]) {
+    const push = stage.start('push', 'src', target, '--once', '--bwlimit', '1M');
+    await push.until(one => one.stderr.includes('connected'));
+    let status: string;
+    do status = (await stage.run('status', '--json')).stdout;
+    while (!/"file":\{"path":"film","size":67108864,"bytesDone":[1-9]/.test(status));
+    t.equal(await push.stop(), 20, target);
+  }
 });
 
 t.test('a signal that comes twice at once, as from timeout(1), is one', async t => {
