@@ -8,6 +8,7 @@ import { count, formatBytes } from './counted.ts';
 import { formatDuration } from './duration.ts';
 import { ExitCode } from './exit-code.ts';
 import { plainLine } from './plain-line.ts';
+import { sameLineMs } from './repeated-lines.ts';
 
 export interface ReportTo {
   readonly log: Log;
@@ -16,29 +17,42 @@ export interface ReportTo {
   readonly isNews?: boolean;
 }
 
-/** The same failure is worth a line that often: a receiver may be away for a night. */
-const sameFailureMs = 60_000;
-
-/** Which failures to connect are news. */
+/** Which failures of the way to the receiver are news, and which connections in between. */
 export class FailureNews {
   #message = '';
   #saidAtMs = 0;
+  #wasConnected = false;
 
   isNews(event: SenderEvent, nowMs: number): boolean {
-    if (event.kind === 'connected') this.#message = '';
-    if (event.kind !== 'disconnected') return true;
-    const { message } = event.error;
-    if (message === this.#message && nowMs - this.#saidAtMs < sameFailureMs) return false;
-    this.#message = message;
-    this.#saidAtMs = nowMs;
-    return true;
+    switch (event.kind) {
+      case 'commit':
+      case 'synced':
+        // It works again: the next failure is another one.
+        this.#message = '';
+        return true;
+      case 'connected': {
+        const isNews = this.#message === '' || !this.#wasConnected;
+        this.#wasConnected = true;
+        return isNews;
+      }
+      case 'disconnected': {
+        const { message } = event.error;
+        if (message === this.#message && nowMs - this.#saidAtMs < sameLineMs) return false;
+        this.#message = message;
+        this.#saidAtMs = nowMs;
+        this.#wasConnected = false;
+        return true;
+      }
+      default:
+        return true;
+    }
   }
 }
 
 export function reportEvent(event: SenderEvent, { log, stdout, isNews = true }: ReportTo): void {
   switch (event.kind) {
     case 'connected':
-      log.info({ peer: event.peer }, `connected to ${event.peer}`);
+      log[isNews ? 'info' : 'debug']({ peer: event.peer }, `connected to ${event.peer}`);
       return;
     case 'disconnected':
       log[isNews ? 'warn' : 'debug'](

@@ -15,6 +15,7 @@ import { folderHint, isUnknownName, noHostOf } from './folder-hint.ts';
 import { KeyRing } from './keys.ts';
 import type { Programs } from './programs.ts';
 import { timeoutBounds } from './push-settings.ts';
+import { RepeatedLines } from './repeated-lines.ts';
 import type { Surroundings } from './replica-command.ts';
 import { usage } from './settings.ts';
 import { type SshTarget, splitCommand, sshCommand } from './ssh-command.ts';
@@ -94,11 +95,12 @@ async function localRoute(path: string, source: string, options: RouteOptions): 
     throw new ReplicaError('ERR_PATH', `there is no replica at ${root}`);
   }
   const { openReceiver, memoryPair } = programs;
+  const news = new RepeatedLines(() => performance.now());
   // The sender reports what happens; the receiver only what goes wrong.
   const quietLog: Log = {
     debug: (fields, message) => log.debug(fields, message),
     info: (fields, message) => log.debug(fields, message),
-    warn: (fields, message) => log.warn(fields, message),
+    warn: (fields, message) => log[news.isNews(message) ? 'warn' : 'debug'](fields, message),
     error: (fields, message) => log.error(fields, message),
   };
   const kept = { ...own, isOnlyVerified, log: quietLog };

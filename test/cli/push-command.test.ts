@@ -4,6 +4,7 @@ import { stripVTControlCharacters } from 'node:util';
 import t, { type Test } from 'tap';
 import type { Programs, ReceiveOptions } from '../../src/cli/programs.ts';
 import { FailureNews } from '../../src/cli/push-report.ts';
+import { RepeatedLines } from '../../src/cli/repeated-lines.ts';
 import { ReplicaError } from '../../src/errors.ts';
 import { memoryPair } from '../../src/net/memory-pair.ts';
 import { replacedRoot } from '../../src/sender/change.ts';
@@ -324,17 +325,30 @@ t.test('a receiver that is away is told of once, and then each minute', async t 
     ...{ kind: 'disconnected', error: new ReplicaError('ERR_SOCKET', message), retryInMs: 200 },
   });
   const events = [away('refused'), away('refused'), away('no way'), away('no way')];
-  const all = [...events, { kind: 'connected', peer: 'p' } as const, away('no way'), end()];
+  const connected: SenderEvent = { kind: 'connected', peer: 'p' };
+  const synced: SenderEvent = { kind: 'synced', entries: 1, special: 0 };
+  // One that is reached and then fails, as a full one does, is none that works.
+  const full = [connected, away('full'), connected, away('full'), connected, away('full')];
+  const all = [...events, ...full, synced, away('full'), connected, end()];
   const lines = (text: string): readonly string[] =>
     text.split('\n').flatMap(line => /WARN: (.*); trying again in 200 ms$/.exec(line)?.[1] ?? []);
   const { stderr } = await push(t, all, ['--log-format', 'pretty']);
-  t.same(lines(stderr), ['refused', 'no way', 'no way']);
+  t.same(lines(stderr), ['refused', 'no way', 'full', 'full']);
+  t.equal(stderr.match(/connected to p/g)?.length, 3);
   const verbose = await push(t, all, ['--log-format', 'pretty', '-v']);
-  t.equal(verbose.stderr.match(/trying again/g)?.length, 5);
+  t.equal(verbose.stderr.match(/trying again/g)?.length, 8);
+  t.equal(verbose.stderr.match(/connected to p/g)?.length, 4);
 
   const news = new FailureNews();
   const told = [0, 1000, 59_999, 60_000, 100_000, 120_000].map(ms => news.isNews(away('x'), ms));
   t.same(told, [true, false, false, true, false, true]);
+  let nowMs = 0;
+  const repeated = new RepeatedLines(() => nowMs);
+  const said = [0, 59_999, 60_000].map(ms => {
+    nowMs = ms;
+    return repeated.isNews('y');
+  });
+  t.same([...said, repeated.isNews('z')], [true, false, true, true]);
 });
 
 t.test('--dry-run prints operations to stdout', async t => {
