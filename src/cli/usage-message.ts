@@ -35,12 +35,11 @@ export function usageMessage({ argv, catalog, message, missingCount }: WrongUsag
 function wrongArguments(entry: CommandEntry, message: string, missingCount: number): string {
   const name = entry.words.join(' ');
   const quoted = /\("(.*)"\)/s.exec(message)?.[1] ?? '';
-  if (message.startsWith('Unsupported option name')) {
+  if (/^(?:Unsupported|Invalid) option name/.test(message)) {
     const known = entry.flags.flatMap(one => one.names);
-    return `there is no flag ${quoted} for ${name}${meant(quoted, known)}`;
-  }
-  if (message.startsWith('Invalid option name')) {
-    return `${quoted.split('=')[0]} takes no value, it is on or off`;
+    const [flag = ''] = quoted.split('=');
+    if (known.includes(flag)) return `${flag} takes no value, it is on or off`;
+    return `there is no flag ${quoted} for ${name}${meant(flag, known)}`;
   }
   const option = /^Not enough arguments to option (\S+?)\.?$/.exec(message)?.[1];
   if (option !== undefined) {

@@ -82,7 +82,7 @@ t.test('names and folders that make no sense are refused before anything is made
   const rows: readonly (readonly [string[], number, RegExp])[] = [
     [['a=x', 'a=y'], 1, /<dst>: the name 'a' is given twice/],
     [['x', 'y'], 1, /<dst>: with several folders all but one need a name, as in docs=\/srv\/docs/],
-    [['-a=x'], 1, /invalid option name/],
+    [['-a=x'], 1, /there is no flag -a=x for receive/],
     [['a b=x'], 1, /'a b=x': a name of letters/],
     [['a='], 1, /'a=': a name of letters/],
     [['=x'], 1, /'=x': a name of letters/],
