@@ -13,7 +13,14 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { ownFolder } from '../support/owned.ts';
-import { describeMachine, finish, type Result, ResultList } from '../support/results.ts';
+import {
+  describeMachine,
+  finish,
+  type Report,
+  type Result,
+  ResultList,
+  writeReport,
+} from '../support/results.ts';
 import { openScanner, sweep } from '../support/sweeps.ts';
 import { SyncedPair } from '../support/synced-pair.ts';
 import { checkEqual, meter, type Tool, withSession } from '../support/tool.ts';
@@ -96,6 +103,12 @@ async function sweeps(files: number): Promise<void> {
   }
 }
 
+function report(): Report {
+  const options = { ...values, json: undefined };
+  const head = { scenario: 'scaling', machine: describeMachine(), tools: versions, options };
+  return { ...head, results: results.grouped() };
+}
+
 for (const files of values.sizes.split(',').map(Number)) {
   const isHuge = files >= hugeCount;
   const source = join(base, `source${files}`);
@@ -108,12 +121,7 @@ for (const files of values.sizes.split(',').map(Number)) {
   }
   fs.rmSync(source, { recursive: true });
   if (tools.some(tool => tool.name === 'replica')) await sweeps(files);
+  // A run of an hour that is cut short leaves what it found.
+  if (values.json !== undefined) writeReport(values.json, report());
 }
-const options = { ...values, json: undefined };
-finish(
-  {
-    ...{ scenario: 'scaling', machine: describeMachine(), tools: versions, options },
-    results: results.grouped(),
-  },
-  values.json,
-);
+finish(report(), values.json);
