@@ -42,6 +42,11 @@ export const largeFileSize = 4 * 1024 * 1024;
 /** 2^53-1: what a JavaScript number counts exactly. */
 export const fileSizeMax = Number.MAX_SAFE_INTEGER;
 export const linkTargetSizeMax = 4095;
+/**
+ * Extended attributes of one entry, names and values: btrfs holds about as much of one value, ext4
+ * usually 4 KiB of all; a Listing of 4,096 entries with some stays one of half a frame.
+ */
+export const xattrsSizeMax = 16 * 1024;
 /** Messages for people inside frames. */
 export const textSizeMax = 1024;
 /** Bytes sent and not yet credited: bounds the receiver's memory and the socket's queue. */

@@ -22,6 +22,8 @@ export function failureError(failure: Failure, peer: string): ReplicaError {
       return new ReplicaError('ERR_FOREIGN', text);
     case 'fenced':
       return new ReplicaError('ERR_FENCED', text);
+    case 'unable':
+      return new ReplicaError('ERR_USAGE', text);
     case 'io':
       return new ReplicaError('ERR_IO', text);
     case 'busy':

@@ -196,6 +196,7 @@ export function failureOf(failure: Failure): ReplicaError {
     io: 'ERR_IO',
     shutdown: 'ERR_SOCKET',
     bug: 'ERR_PROTOCOL',
+    unable: 'ERR_USAGE',
   };
   return new ReplicaError(codes[failure.code], `receiver: ${failure.message}`);
 }

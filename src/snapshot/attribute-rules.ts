@@ -10,6 +10,8 @@ export interface AttributeRules {
   /** Are users kept? */
   readonly owner: boolean;
   readonly group: boolean;
+  /** Are extended attributes kept? */
+  readonly xattrs?: boolean | undefined;
 }
 
 /** rsync's -rlpt: modes as they are; owners are the replica's. */
@@ -18,6 +20,11 @@ export const defaultAttributes: AttributeRules = { chmod: [], owner: false, grou
 /** Permission bits as they count; `mode` is of the system, with its type. */
 export function modeAs({ chmod }: AttributeRules, kind: EntryKind, mode: bigint): number {
   return kind === 'link' ? 0o777 : changedMode(Number(mode & 0o7777n), kind === 'directory', chmod);
+}
+
+/** Do extended attributes count? A link has none in the user namespace (xattr(7)). */
+export function keepsXattrs({ xattrs }: AttributeRules, kind: EntryKind): boolean {
+  return xattrs === true && kind !== 'link';
 }
 
 /** The owner as it counts; undefined when neither is kept. */

@@ -49,6 +49,7 @@ export function sameSeen(known: Known, seen: Seen): boolean {
     entry.mode === seen.mode &&
     entry.stamp.ino === seen.ino &&
     entry.stamp.birthtimeNs === seen.birthtimeNs &&
-    sameOwner(entry.owner, seen.owner)
+    sameOwner(entry.owner, seen.owner) &&
+    (entry.xattrs !== undefined) === (seen.keepsXattrs === true)
   );
 }

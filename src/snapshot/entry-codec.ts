@@ -1,28 +1,33 @@
 // An entry with its name in bytes, the same on the wire, in both stores and under the entry digest:
 //
-//   u8 kind (1 file, 2 directory, 3 link; 0x80 more with an owner) | u16 mode | u48 id | u64 size | i64 mtimeNs
+//   u8 kind (1 file, 2 directory, 3 link; 0x80 more with an owner, 0x40 with extended attributes) | u16 mode | u48 id
+//   | u64 size | i64 mtimeNs
 //   | i64 ctimeNs | u64 ino | i64 birthtimeNs | u32 version
 //   | u8 name length, name | u16 target length, target                     (all big endian)
 //   and with an owner: | u32 uid | u32 gid | u8 length, user | u8 length, group
+//   and with extended attributes: | u16 length, xattrs, as in xattrs.ts
 //
 // There is exactly one encoding of an entry: what decodes, encodes to the same bytes.
 import assert from 'node:assert/strict';
-import { fileSizeMax, linkTargetSizeMax } from '../limits.ts';
+import { fileSizeMax, linkTargetSizeMax, xattrsSizeMax } from '../limits.ts';
 import { type Entry, type EntryKind, type NodeId, nodeIdMax, rootId } from './entry.ts';
 import { FieldReader } from './field-reader.ts';
 import { isName, type Name, nameSizeMax } from './name.ts';
 import { type Owner, ownerFault } from './owner.ts';
 import { writeInt64 } from './wide-integers.ts';
+import { xattrsFault } from './xattrs.ts';
 
 const kindCodes = { file: 1, directory: 2, link: 3 } as const;
 const kinds: readonly (EntryKind | undefined)[] = [undefined, 'file', 'directory', 'link'];
 
 const fixedSize = 56;
 const ownerFlag = 0x80;
+const xattrsFlag = 0x40;
+const flags = ownerFlag | xattrsFlag;
 const ownerFixedSize = 10;
-/** The largest encoded entry: the longest name, target and names of owners. */
+/** The largest encoded entry: the longest name, target, names of owners and attributes. */
 export const encodedEntrySizeMax =
-  fixedSize + nameSizeMax + linkTargetSizeMax + ownerFixedSize + 2 * 255;
+  fixedSize + nameSizeMax + linkTargetSizeMax + ownerFixedSize + 2 * 255 + 2 + xattrsSizeMax;
 const linkMode = 0o777;
 
 /** `name` is '' for the root only. The bytes are a new Buffer; they are also what digests cover. */
@@ -33,7 +38,9 @@ export function encodeEntry(name: Name | '', entry: Entry): Buffer {
 }
 
 export function encodedEntrySize(name: Name | '', entry: Entry): number {
-  return fixedSize + name.length + entry.target.length + ownerSize(entry.owner);
+  const { target, owner, xattrs } = entry;
+  const xattrsSize = xattrs === undefined ? 0 : 2 + xattrs.length;
+  return fixedSize + name.length + target.length + ownerSize(owner) + xattrsSize;
 }
 
 /** Writes an entry at `offset`; returns the offset behind it. Asserts what decodeEntry checks. */
@@ -41,7 +48,9 @@ export function writeEntry(bytes: Buffer, offset: number, name: Name | '', entry
   const fault = entryFault(name, entry);
   if (fault !== undefined) assert.fail(`entry ${fault}`);
   assert(name === '' || isName(name), 'name of an entry');
-  bytes[offset] = kindCodes[entry.kind] | (entry.owner === undefined ? 0 : ownerFlag);
+  const { owner, xattrs } = entry;
+  const withOwner = owner === undefined ? 0 : ownerFlag;
+  bytes[offset] = kindCodes[entry.kind] | withOwner | (xattrs === undefined ? 0 : xattrsFlag);
   bytes.writeUInt16BE(entry.mode, offset + 1);
   bytes.writeUIntBE(entry.id, offset + 3, 6);
   writeSize(bytes, offset + 9, entry.size);
@@ -55,8 +64,11 @@ export function writeEntry(bytes: Buffer, offset: number, name: Name | '', entry
   const at = offset + 54 + name.length;
   bytes.writeUInt16BE(entry.target.length, at);
   bytes.write(entry.target, at + 2, entry.target.length, 'latin1');
-  const end = at + 2 + entry.target.length;
-  return entry.owner === undefined ? end : writeOwner(bytes, end, entry.owner);
+  let end = at + 2 + entry.target.length;
+  if (owner !== undefined) end = writeOwner(bytes, end, owner);
+  if (xattrs === undefined) return end;
+  bytes.writeUInt16BE(xattrs.length, end);
+  return end + 2 + bytes.write(xattrs, end + 2, xattrs.length, 'latin1');
 }
 
 function ownerSize(owner: Owner | undefined): number {
@@ -112,7 +124,7 @@ export function readEntryOrRoot(reader: FieldReader): {
   readonly entry: Entry;
 } {
   const code = reader.u8('kind');
-  const kind = kinds[code & ~ownerFlag];
+  const kind = kinds[code & ~flags];
   if (kind === undefined) return reader.fail('kind', 'is unknown');
   const entry = {
     kind,
@@ -131,8 +143,9 @@ export function readEntryOrRoot(reader: FieldReader): {
   const nameLength = reader.u8('name length');
   const name = nameLength === 0 ? '' : readNameOf(reader, nameLength);
   entry.target = reader.latin1('target', reader.u16('target length', 0, linkTargetSizeMax));
-  const isOwned = (code & ownerFlag) !== 0;
-  const whole: Entry = isOwned ? { ...entry, owner: readOwner(reader) } : entry;
+  let whole: Entry = entry;
+  if ((code & ownerFlag) !== 0) whole = { ...whole, owner: readOwner(reader) };
+  if ((code & xattrsFlag) !== 0) whole = { ...whole, xattrs: readXattrs(reader) };
   const fault = entryFault(name, whole);
   if (fault !== undefined) reader.fail('entry', fault);
   return { name, entry: whole };
@@ -144,6 +157,10 @@ function readOwner(reader: FieldReader): Owner {
   const user = reader.latin1('user', reader.u8('user length'));
   const group = reader.latin1('group', reader.u8('group length'));
   return { uid, gid, user, group };
+}
+
+function readXattrs(reader: FieldReader): string {
+  return reader.latin1('xattrs', reader.u16('xattrs length', 0, xattrsSizeMax));
 }
 
 /** Reads `u8 length, name`. */
@@ -165,7 +182,7 @@ function readNameOf(reader: FieldReader, length: number): Name {
 
 /** What an entry says that cannot be, or undefined. */
 function entryFault(name: Name | '', entry: Entry): string | undefined {
-  const { kind, mode, id, size, version, target, owner } = entry;
+  const { kind, mode, id, size, version, target, owner, xattrs } = entry;
   if (name === '' && kind !== 'directory') return `${kind} has no name`;
   if ((name === '') !== (id === rootId)) return id === rootId ? 'has the root id' : 'has no name';
   if (!isWithin(mode, 0, 0o7777)) return `mode is ${mode}`;
@@ -177,6 +194,9 @@ function entryFault(name: Name | '', entry: Entry): string | undefined {
   if (kind === 'directory' && size !== 0) return 'directory has a size';
   const badOwner = owner && ownerFault(owner);
   if (badOwner !== undefined) return badOwner;
+  if (kind === 'link' && xattrs !== undefined) return 'link has extended attributes';
+  const badXattrs = xattrs === undefined ? undefined : xattrsFault(xattrs);
+  if (badXattrs !== undefined) return badXattrs;
   if (kind !== 'link') return target === '' ? undefined : `${kind} has a target`;
   if (mode !== linkMode) return 'link has a mode';
   if (size !== target.length) return 'link has a size other than its target';

@@ -53,6 +53,8 @@ export interface Entry {
   readonly target: string;
   /** undefined: the owner is not kept. */
   readonly owner?: Owner | undefined;
+  /** Packed (xattrs.ts); '': it has none. undefined: they are not kept, as for every link. */
+  readonly xattrs?: string | undefined;
 }
 
 /** An entry with its place. */

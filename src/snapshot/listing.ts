@@ -5,9 +5,10 @@
 //   seen    := u8 nameSize | name | u8 kind | u16 mode | u64 size | i64 mtimeNs | i64 ctimeNs
 //              | u64 ino | i64 birthtimeNs [| u32 uid | u32 gid]        44 bytes and the name
 //   known   := u48 id | u32 version | u32 nlink | u16 targetSize | target
-//              [| u8 userSize | user | u8 groupSize | group]
+//              [| u8 userSize | user | u8 groupSize | group] [| u16 xattrsSize | xattrs]
 //
-// What stands in brackets is there where owners are kept: the kind is 0x80 more then.
+// What stands in brackets is there where owners are kept: the kind is 0x80 more then; or extended
+// attributes: it is 0x40 more, which a scan says without having read any.
 //
 // A directory with many entries has several pages, each with a range of names; a page is split when
 // it outgrows `pageEntriesMax`, never merged, so that one change rewrites one page.
@@ -22,6 +23,8 @@ const headerSize = 8;
 const seenFixedSize = 44;
 const knownFixedSize = 16;
 const ownerFlag = 0x80;
+const xattrsFlag = 0x40;
+const flags = ownerFlag | xattrsFlag;
 const ownerIdsSize = 8;
 
 /** What a scan sees of one name. */
@@ -36,6 +39,8 @@ export interface Seen {
   readonly birthtimeNs: bigint;
   /** undefined: owners are not kept. */
   readonly owner?: OwnerIds | undefined;
+  /** Its extended attributes count, whatever they are: a move of the ctime tells of another. */
+  readonly keepsXattrs?: boolean | undefined;
   /** Links to the inode; not compared, since a new link moves the ctime too. */
   readonly nlink: number;
 }
@@ -57,6 +62,7 @@ export interface SeenFields {
   readonly ino: bigint;
   readonly birthtimeNs: bigint;
   readonly owner?: OwnerIds | undefined;
+  readonly keepsXattrs?: boolean | undefined;
 }
 
 /** Writes the seen part of a listing into one growing buffer, reused from directory to directory. */
@@ -91,7 +97,8 @@ export class SeenWriter {
     let at = this.#size;
     b[at++] = name.length;
     for (let i = 0; i < name.length; i++) b[at++] = name.charCodeAt(i);
-    b[at] = kindNumber(fields.kind) | (owner === undefined ? 0 : ownerFlag);
+    const withXattrs = fields.keepsXattrs === true ? xattrsFlag : 0;
+    b[at] = kindNumber(fields.kind) | (owner === undefined ? 0 : ownerFlag) | withXattrs;
     // A DataView writes 64 bits several times as fast as a Buffer.
     const view = this.#view;
     view.setUint16(at + 1, fields.mode);
@@ -132,7 +139,7 @@ export function unpackSeen(bytes: Buffer, linkCounts: readonly number[]): Seen[]
   for (const nlink of linkCounts) {
     const nameEnd = at + 1 + view.getUint8(at);
     const code = view.getUint8(nameEnd);
-    const kind = entryKinds[code & ~ownerFlag];
+    const kind = entryKinds[code & ~flags];
     assert(kind !== undefined);
     const one: Seen = {
       name: bytes.toString('latin1', at + 1, nameEnd) as Name, // Checked when it was written.
@@ -143,6 +150,7 @@ export function unpackSeen(bytes: Buffer, linkCounts: readonly number[]): Seen[]
       ctimeNs: view.getBigInt64(nameEnd + 19),
       ino: view.getBigUint64(nameEnd + 27),
       birthtimeNs: view.getBigInt64(nameEnd + 35),
+      keepsXattrs: (code & xattrsFlag) !== 0,
       nlink,
     };
     at = nameEnd + 43;
@@ -174,6 +182,7 @@ export function seenOf(known: Known): Seen {
     ino: entry.stamp.ino,
     birthtimeNs: entry.stamp.birthtimeNs,
     owner: entry.owner,
+    keepsXattrs: entry.xattrs !== undefined,
     nlink: known.nlink,
   };
 }
@@ -184,7 +193,9 @@ export function packPage(entries: readonly Known[], more = false): Buffer {
   let knownSize = 0;
   for (const known of entries) {
     writer.write(seenOf(known));
-    knownSize += knownFixedSize + known.entry.target.length + namesSize(known.entry.owner);
+    const { target, owner, xattrs } = known.entry;
+    const xattrsSize = xattrs === undefined ? 0 : 2 + xattrs.length;
+    knownSize += knownFixedSize + target.length + namesSize(owner) + xattrsSize;
   }
   const page = Buffer.allocUnsafe(headerSize + writer.size + knownSize);
   page[0] = more ? 1 : 0;
@@ -198,11 +209,14 @@ export function packPage(entries: readonly Known[], more = false): Buffer {
     page.writeUInt16BE(entry.target.length, at + 14);
     at += knownFixedSize;
     at += page.write(entry.target, at, 'latin1');
-    if (entry.owner === undefined) continue;
-    for (const name of [entry.owner.user, entry.owner.group]) {
+    const { owner, xattrs } = entry;
+    for (const name of owner === undefined ? [] : [owner.user, owner.group]) {
       page[at++] = name.length;
       at += page.write(name, at, 'latin1');
     }
+    if (xattrs === undefined) continue;
+    at = page.writeUInt16BE(xattrs.length, at);
+    at += page.write(xattrs, at, 'latin1');
   }
   assert.equal(at, page.length);
   return page;
@@ -233,7 +247,7 @@ export function unpackPage(page: Buffer): Known[] {
 /** Only the directories of a page: what a sweep needs when nothing changed. */
 export function directoriesOf(page: Buffer): Known[] {
   const directoryKind = entryKinds.indexOf('directory');
-  return [...entriesOf(page, code => (code & ~ownerFlag) === directoryKind)];
+  return [...entriesOf(page, code => (code & ~flags) === directoryKind)];
 }
 
 function* entriesOf(page: Buffer, wanted: (code: number) => boolean): Generator<Known> {
@@ -249,6 +263,7 @@ function* entriesOf(page: Buffer, wanted: (code: number) => boolean): Generator<
     if (wanted(code)) yield readKnown(page, { at, fields, knownAt, targetEnd, code });
     at = fields + 43 + (isOwned ? ownerIdsSize : 0);
     knownAt = isOwned ? skipNames(page, targetEnd) : targetEnd;
+    if ((code & xattrsFlag) !== 0) knownAt += 2 + page.readUInt16BE(knownAt);
   }
   if (at !== headerSize + seenSize || knownAt !== page.length) {
     throw new RangeError('sizes do not add up');
@@ -270,9 +285,9 @@ interface Parts {
 }
 
 function readKnown(page: Buffer, { at, fields, knownAt, targetEnd, code }: Parts): Known {
-  const kind = entryKinds[code & ~ownerFlag];
+  const kind = entryKinds[code & ~flags];
   if (kind === undefined) throw new RangeError('unknown kind');
-  const entry: Entry = {
+  let entry: Entry = {
     kind,
     id: page.readUIntBE(knownAt, 6) as NodeId,
     mode: page.readUInt16BE(fields + 1),
@@ -286,12 +301,20 @@ function readKnown(page: Buffer, { at, fields, knownAt, targetEnd, code }: Parts
     version: page.readUInt32BE(knownAt + 6),
     target: page.toString('latin1', knownAt + knownFixedSize, targetEnd),
   };
-  const isOwned = (code & ownerFlag) !== 0;
+  let end = targetEnd;
+  if ((code & ownerFlag) !== 0) {
+    entry = { ...entry, owner: readOwner(page, fields + 43, targetEnd) };
+    end = skipNames(page, targetEnd);
+  }
+  if ((code & xattrsFlag) !== 0) {
+    const xattrs = page.toString('latin1', end + 2, end + 2 + page.readUInt16BE(end));
+    entry = { ...entry, xattrs };
+  }
   return {
     // Names were checked when they were packed.
     name: page.toString('latin1', at + 1, fields) as Name,
     nlink: page.readUInt32BE(knownAt + 10),
-    entry: isOwned ? { ...entry, owner: readOwner(page, fields + 43, targetEnd) } : entry,
+    entry,
   };
 }
 

@@ -57,6 +57,7 @@ const failureCodes: readonly Failure['code'][] = [
   'io',
   'shutdown',
   'bug',
+  'unable',
 ];
 const rejectedReasons: readonly Rejected['reason'][] = ['gone', 'blocks', 'refused', 'base'];
 

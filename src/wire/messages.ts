@@ -38,6 +38,10 @@ export type MessageType = (typeof MessageType)[keyof typeof MessageType];
 export const setsOwners = 8n;
 /** The same: this receiver answers GetGrains. */
 export const givesGrains = 16n;
+/** Either side: extended attributes of entries are understood. */
+export const knowsXattrs = 32n;
+/** A sender's entries have extended attributes; a verifier compares them. */
+export const keepsXattrs = 64n;
 
 /** First frame of both sides. Roles do not depend on who dialled. */
 export interface Hello {
@@ -80,7 +84,16 @@ export interface Welcome {
 /** Ends the connection. `message` is printable and at most 1 KiB. */
 export interface Failure {
   readonly type: typeof MessageType.Failure;
-  readonly code: 'version' | 'protocol' | 'foreign' | 'fenced' | 'busy' | 'io' | 'shutdown' | 'bug';
+  readonly code:
+    | 'version'
+    | 'protocol'
+    | 'foreign'
+    | 'fenced'
+    | 'busy'
+    | 'io'
+    | 'shutdown'
+    | 'bug'
+    | 'unable';
   readonly message: string;
 }
 
@@ -309,11 +322,13 @@ export type Finding =
   | 'mode'
   | 'time'
   | 'unreadable'
-  | 'owner';
+  | 'owner'
+  | 'xattrs';
 /** The node and its content are there, at most with other attributes. */
-export function isAttribute(finding: string): finding is 'mode' | 'owner' | 'time' {
-  return finding === 'mode' || finding === 'owner' || finding === 'time';
+export function isAttribute(finding: string): finding is (typeof attributes)[number] {
+  return attributes.some(one => one === finding);
 }
+const attributes = ['mode', 'owner', 'xattrs', 'time'] as const;
 /** One recorded name; a file of more than checkedBlocksMax blocks takes several, in order. */
 export interface CheckedEntry extends PlacedEntry {
   readonly finding: Finding;

@@ -29,6 +29,7 @@ const findings: readonly Finding[] = [
   'time',
   'unreadable',
   'owner',
+  'xattrs',
 ];
 
 export function isVerifyType(type: number): type is VerifyMessage['type'] {

@@ -1,7 +1,9 @@
 import t from 'tap';
 import { ReplicaError } from '../../src/errors.ts';
+import { xattrsSizeMax } from '../../src/limits.ts';
 import { type Entry, nodeIdMax, noStamp, rootId } from '../../src/snapshot/entry.ts';
 import { decodeEntry, encodedEntrySizeMax, encodeEntry } from '../../src/snapshot/entry-codec.ts';
+import { packXattrs } from '../../src/snapshot/xattrs.ts';
 import { name, nodeId, randomEntry, randomName } from '../support/messages.ts';
 import { randomBytes, randomInteger, seededRandom } from '../support/random.ts';
 
@@ -47,6 +49,20 @@ t.test('has a fixed layout', async t => {
       ' 0000000000000000 0000000000000000 0000000000000000 00000000 01 6f 0000' +
       ' 00000102 ffffffff 03 616e6e 00',
   ]);
+  const xattrs = '\x01a\x00\x02\x00\xff\x02bc\x00\x00';
+  rows.push([
+    'x',
+    { ...folder, owner, xattrs },
+    'c2 09ed 010203040506 0000000000000000 fffffffffffffffe' +
+      ' 0000000000000000 0000000000000000 0000000000000000 00000000 01 78 0000' +
+      ' 00000102 ffffffff 03 616e6e 00 000b 01 61 0002 00ff 02 6263 0000',
+  ]);
+  rows.push([
+    'y',
+    { ...file, xattrs: '' },
+    '41 09ed 010203040506 001ffffffffffffe fffffffffffffffe' +
+      ' 0000000000000003 ffffffffffffffff 0000000000000004 00000005 01 79 0000 0000',
+  ]);
   for (const [text, entry, hex] of rows) {
     const bytes = encodeEntry(name(text), entry);
     t.equal(bytes.toString('hex'), hex.replaceAll(' ', ''));
@@ -79,9 +95,16 @@ t.test('the largest entry', async t => {
   const account = '\xfc'.repeat(255);
   const owner = { uid: 0xffff_fffe, gid: 0, user: account, group: account };
   const entry = { ...link, id: nodeId(nodeIdMax), size: 4095, target, owner };
-  const bytes = encodeEntry(name('\xfd'.repeat(255)), entry);
-  t.equal(bytes.length, encodedEntrySizeMax);
+  const longest = name('\xfd'.repeat(255));
+  const bytes = encodeEntry(longest, entry);
   t.same(decodeEntry(bytes).entry, entry);
+  // A link has no extended attributes, and nothing else a target.
+  const xattrs = packXattrs([{ name: 'n', value: Buffer.alloc(xattrsSizeMax - 4, 7) }]) ?? '';
+  const attributed = { ...folder, owner, xattrs };
+  const others = encodeEntry(longest, attributed);
+  t.same(decodeEntry(others).entry, attributed);
+  t.equal(bytes.length + 2 + xattrs.length, encodedEntrySizeMax);
+  t.equal(others.length + target.length, encodedEntrySizeMax);
 });
 
 t.test('refuses what cannot be, by the name of the field', async t => {
@@ -90,6 +113,7 @@ t.test('refuses what cannot be, by the name of the field', async t => {
   const goodFolder = encodeEntry(name('ab'), folder);
   const owner = { uid: 1, gid: 2, user: 'u', group: 'g' };
   const owned = encodeEntry(name('ab'), { ...folder, owner });
+  const attributed = encodeEntry(name('ab'), { ...folder, xattrs: '\x01a\0\x01A\x01b\0\0' });
   const rows: [string, Buffer, number, string, RegExp][] = [
     ['kind 0', good, 0, '00', /kind/],
     ['kind 4', good, 0, '04', /kind/],
@@ -113,7 +137,17 @@ t.test('refuses what cannot be, by the name of the field', async t => {
     ['directory with a size', goodFolder, 9, '0000000000000001', /size/],
     ['directory with a version', goodFolder, 49, '00000001', /version/],
     ['an owner of no kind', owned, 0, '80', /kind/],
-    ['a flag that means nothing', owned, 0, 'c2', /kind/],
+    ['attributes of no kind', attributed, 0, '40', /kind/],
+    ['a flag that means nothing', owned, 0, 'a2', /kind/],
+    ['attributes that are not there', owned, 0, 'c2', /xattrs/],
+    ['attributes of a link', Buffer.concat([goodLink, Buffer.alloc(2)]), 0, '43', /link has/],
+    ['more attributes than may be', attributed, 58, '4001', /xattrs length/],
+    ['an attribute without a name', attributed, 60, '000006', /usable name/],
+    ['a NUL in the name of an attribute', attributed, 61, '00', /usable name/],
+    ['the name of an attribute no UTF-8', attributed, 61, 'ff', /usable name/],
+    ['a value that is cut short', attributed, 62, '0002', /cut short/],
+    ['attributes out of order', attributed, 61, '62', /out of order/],
+    ['an attribute twice', attributed, 66, '61', /out of order/],
     ['an owner that says nothing', owned.subarray(0, 68), 58, 'ffffffffffffffff0000', /owner/],
     ['the name of a user that is not kept', owned, 58, 'ffffffff', /owner/],
     ['the name of a group that is not kept', owned, 62, 'ffffffff', /owner/],
@@ -130,7 +164,8 @@ t.test('refuses what cannot be, by the name of the field', async t => {
 
 t.test('is cut short at every byte', async t => {
   const owner = { uid: 1, gid: 2, user: 'u', group: 'g' };
-  const bytes = encodeEntry(name('ab'), { ...link, owner });
+  const xattrs = '\x01a\0\x01A\x01b\0\0';
+  const bytes = encodeEntry(name('ab'), { ...folder, owner, xattrs });
   for (let end = 0; end < bytes.length; end++) {
     t.throws(() => decodeEntry(bytes.subarray(0, end)), { code: 'ERR_PROTOCOL' }, `${end}`);
   }

@@ -91,6 +91,42 @@ t.test('one page with an owner in bytes', async t => {
   t.equal(page.toString('hex'), `00000001 00000035 ${seen} ${known}`.replaceAll(' ', ''));
 });
 
+t.test('one page with extended attributes in bytes, behind an owner and without', async t => {
+  const stamp = { ctimeNs: 1n, ino: 2n, birthtimeNs: 3n };
+  const bare: Entry = {
+    ...{ kind: 'directory', id: 0x0102030405 as NodeId, mode: 0o755, size: 0, mtimeNs: -1n },
+    ...{ stamp, version: 0, target: '', xattrs: '' },
+  };
+  const owner = { uid: 258, gid: 0xffff_ffff, user: 'ann', group: '' };
+  const entry: Entry = { ...bare, owner, xattrs: '\x01a\x00\x02\x00\xff' };
+  const entries = [
+    { name: toName('a'), entry, nlink: 1 },
+    { name: toName('b'), entry: bare, nlink: 1 },
+  ];
+  const page = packPage(entries);
+  const fields = '01ed 0000000000000000 ffffffffffffffff';
+  const times = '0000000000000001 0000000000000002 0000000000000003';
+  const seen = `0161 c1 ${fields} ${times} 00000102 ffffffff 0162 41 ${fields} ${times}`;
+  const known = '000102030405 00000000 00000001 0000';
+  const knowns = `${known} 03 616e6e 00 0006 0161000200ff ${known} 0000`;
+  const hex = `00000002 00000062 ${seen} ${knowns}`.replaceAll(' ', '');
+  t.equal(page.toString('hex'), hex);
+  t.same(unpackPage(page), entries);
+  t.same(directoriesOf(page), entries);
+});
+
+t.test('a scan tells whether attributes are kept, not which', async t => {
+  const random = seededRandom(3);
+  const [known] = randomListing(random, 1);
+  if (!known) throw new RangeError('no entry');
+  const kept = { ...known, entry: { ...known.entry, xattrs: '\x01a\0\0' } };
+  const seen = { ...seenOf(kept), keepsXattrs: true };
+  t.strictSame([...diff([kept], [seen])], []);
+  t.strictSame([...diff([known], [{ ...seenOf(known), keepsXattrs: false }])], []);
+  t.equal([...diff([known], [seen])][0]?.kind, 'changed', 'from now on');
+  t.equal([...diff([kept], [{ ...seen, keepsXattrs: false }])][0]?.kind, 'changed', 'no more');
+});
+
 t.test('another owner is a change, another name of the same one is none', async t => {
   const random = seededRandom(3);
   const owner = { uid: 1, gid: 2, user: 'u', group: 'g' };

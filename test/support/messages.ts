@@ -3,6 +3,7 @@ import { blockSizeMax } from '../../src/limits.ts';
 import { type Entry, type NodeId, nodeIdMax } from '../../src/snapshot/entry.ts';
 import { isName, type Name } from '../../src/snapshot/name.ts';
 import { noId, type Owner } from '../../src/snapshot/owner.ts';
+import { packXattrs } from '../../src/snapshot/xattrs.ts';
 import {
   type CheckedEntry,
   type Content,
@@ -73,7 +74,9 @@ export function randomMessage(random: () => number): Message {
         secret: randomBytes(random, 32),
       };
     case MessageType.Failure: {
-      const codes = ['version', 'protocol', 'foreign', 'fenced', 'busy', 'io', 'bug'] as const;
+      const codes = [
+        ...(['version', 'protocol', 'foreign', 'fenced', 'busy', 'io', 'bug', 'unable'] as const),
+      ];
       return { type, code: pick(random, codes), message: randomText(random) };
     }
     case MessageType.Ping:
@@ -210,7 +213,14 @@ export function randomEntry(random: () => number, kind?: Entry['kind']): Entry {
     version: chosen === 'file' ? 1 + randomInteger(random, 0xffffffff) : 0,
     target,
   };
-  return random() < 0.3 ? { ...entry, owner: randomOwner(random) } : entry;
+  const owned = random() < 0.3 ? { ...entry, owner: randomOwner(random) } : entry;
+  return chosen === 'link' || random() < 0.7 ? owned : { ...owned, xattrs: randomXattrs(random) };
+}
+
+function randomXattrs(random: () => number): string {
+  const names = new Set(many(random, 0, () => `n${randomInteger(random, 1000)}`));
+  const value = () => randomBytes(random, randomInteger(random, 20));
+  return packXattrs([...names].map(name => ({ name, value: value() }))) ?? '';
 }
 
 /** At least one of user and group is kept. */
@@ -242,6 +252,7 @@ function randomChecked(random: () => number): CheckedEntry {
       'time',
       'unreadable',
       'owner',
+      'xattrs',
     ]),
     from: isFile ? randomU32(random) : 0,
     blocks: randomBytes(random, isFile ? 18 * some(random, 0) : 0),

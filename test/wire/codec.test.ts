@@ -47,6 +47,7 @@ const golden: [Message, string][] = [
   ],
   [{ type: MessageType.Failure, code: 'version', message: 'old' }, '01 0003 6f6c64'],
   [{ type: MessageType.Failure, code: 'bug', message: '' }, '08 0000'],
+  [{ type: MessageType.Failure, code: 'unable', message: 'x' }, '09 0001 78'],
   [{ type: MessageType.Ping, token: 1n }, '0000000000000001'],
   [{ type: MessageType.Pong, token: 2n ** 64n - 1n }, 'ffffffffffffffff'],
   [{ type: MessageType.Credit, handledBytes: 258n }, '0000000000000102'],
@@ -131,11 +132,20 @@ const golden: [Message, string][] = [
           from: 0,
           blocks: Buffer.alloc(0),
         },
+        {
+          parent: nodeId(1),
+          name: name('x'),
+          entry: { ...folder, xattrs: '\x01a\0\x01\xff' },
+          finding: 'xattrs',
+          from: 0,
+          blocks: Buffer.alloc(0),
+        },
       ],
       extras: [{ parent: nodeId(2), name: name('x') }],
     },
-    `01 0002 000000000001 ${fileHex('61')} 01 00000007 0001 1fff ${idHex}
-     000000000001 ${folderHex('64')} 07 00000000 0000  0001 000000000002 01 78`,
+    `01 0003 000000000001 ${fileHex('61')} 01 00000007 0001 1fff ${idHex}
+     000000000001 ${folderHex('64')} 07 00000000 0000
+     000000000001 42 ${folderHex('78').slice(2)} 0005 01610001ff 09 00000000 0000  0001 000000000002 01 78`,
   ],
   [
     {
@@ -342,7 +352,7 @@ t.test('names the field that is off', async t => {
     ['empty replica', MessageType.Hello, `${hello} 0000 0000`, /replica is empty/],
     ['label of 1025', MessageType.Hello, `${hello} 0401 ${'61'.repeat(1025)}`, /label size/],
     ['failure code 0', MessageType.Failure, '00 0000', /failure code/],
-    ['failure code 9', MessageType.Failure, '09 0000', /failure code/],
+    ['failure code 10', MessageType.Failure, '0a 0000', /failure code/],
     ['4097 digests', MessageType.DirectoryDigests, `00 1001 ${'11'.repeat(22 * 4097)}`, /count/],
     ['no ids', MessageType.GetListing, '0000', /count/],
     ['1025 ids', MessageType.GetListing, `0401 ${'000000000002'.repeat(1025)}`, /count/],
