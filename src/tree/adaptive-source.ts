@@ -5,6 +5,8 @@ import { Pace } from './pace.ts';
 import { DirectSource, type Listable, type Source } from './source.ts';
 import type { SourceListing, SourceStats } from './source-listing.ts';
 import { SourceThreads } from './source-threads.ts';
+import type { SeenInode } from './source-xattrs.ts';
+import type { UserXattrs } from './user-xattrs.ts';
 
 /** How many threads look at the source. */
 export type ScanJobs = number | 'auto';
@@ -15,6 +17,8 @@ export interface AdaptiveSourceOptions {
   /** Threads, from the start; 'auto': so many as are good for a slow file system, if it is one. */
   readonly jobs: ScanJobs;
   readonly attributes?: AttributeRules;
+  /** If they are to be read. */
+  readonly xattrs?: UserXattrs | undefined;
   /** Monotonic; for tests. */
   readonly nowMs?: () => number;
 }
@@ -31,12 +35,12 @@ export class AdaptiveSource implements Source {
 
   constructor(options: AdaptiveSourceOptions) {
     const { root, jobs, nowMs = () => performance.now() } = options;
-    const { attributes = defaultAttributes } = options;
+    const { attributes = defaultAttributes, xattrs } = options;
     this.#options = options;
     this.#nowMs = nowMs;
     this.#isDirect = jobs === 'auto' || jobs === 1;
     this.#source = this.#isDirect
-      ? new DirectSource(root, attributes)
+      ? new DirectSource(root, attributes, xattrs)
       : new SourceThreads({ root, attributes, jobs: jobs as number });
   }
 
@@ -69,6 +73,10 @@ export class AdaptiveSource implements Source {
 
   readText(path: string): string {
     return this.#source.readText(path);
+  }
+
+  readXattrs(path: string, seen: SeenInode): string | undefined {
+    return this.#source.readXattrs(path, seen);
   }
 
   async close(): Promise<void> {

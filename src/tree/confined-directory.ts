@@ -239,11 +239,18 @@ export class ConfinedDirectory {
       fs.lchownSync(path, owner.uid, owner.gid);
       return;
     }
-    const pin = fs.openSync(path, O_PATH | O_NOFOLLOW);
+    // Of a link that is pinned the kernel changes the link.
+    this.pinned(name, ino, pin => fs.chownSync(`/proc/self/fd/${pin}`, owner.uid, owner.gid));
+  }
+
+  /**
+   * Calls `use` with a descriptor of O_PATH of the entry itself, good for that long; undefined, and no
+   * call, when the entry is not inode `ino` any more.
+   */
+  pinned<T>(name: Name, ino: bigint, use: (pin: number) => T): T | undefined {
+    const pin = fs.openSync(this.#at(name), O_PATH | O_NOFOLLOW);
     try {
-      // Of a link that is pinned the kernel changes the link.
-      const isThat = fs.fstatSync(pin, { bigint: true }).ino === ino;
-      if (isThat) fs.chownSync(`/proc/self/fd/${pin}`, owner.uid, owner.gid);
+      return fs.fstatSync(pin, { bigint: true }).ino === ino ? use(pin) : undefined;
     } finally {
       fs.closeSync(pin);
     }

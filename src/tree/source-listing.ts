@@ -12,6 +12,7 @@ import { type Problem, systemCode } from '../errors.ts';
 import {
   type AttributeRules,
   defaultAttributes,
+  keepsXattrs,
   modeAs,
   ownerAs,
 } from '../snapshot/attribute-rules.ts';
@@ -32,6 +33,7 @@ export interface SourceStats {
   readonly ctimeNs: bigint;
   readonly birthtimeNs: bigint;
   readonly owner: OwnerIds | undefined;
+  readonly keepsXattrs: boolean;
 }
 
 /** A directory's entries, packed: most listings are only compared with the record as bytes. */
@@ -138,6 +140,7 @@ export function lookAt(
         ino: stats.ino,
         birthtimeNs: stats.birthtimeNs,
         owner: ownerAs(attributes, stats),
+        keepsXattrs: keepsXattrs(attributes, kind),
       });
       linkCounts.push(linksOf(kind, stats, device));
       if (kind !== 'file') continue;
@@ -197,6 +200,7 @@ export function seenOfStats(
     ino: stats.ino,
     birthtimeNs: stats.birthtimeNs,
     owner: stats.owner,
+    keepsXattrs: stats.keepsXattrs,
     nlink: linksOf(kind, stats, device),
   };
 }
@@ -237,7 +241,9 @@ export function statSource(
     kind === undefined ? stats.mode & 0o7777n : BigInt(modeAs(attributes, kind, stats.mode));
   const mode = (stats.mode & ~0o7777n) | bits;
   const owner = ownerAs(attributes, stats);
-  return { dev, ino, mode, nlink, size, mtimeNs, ctimeNs, birthtimeNs, owner };
+  const keeps = kind !== undefined && keepsXattrs(attributes, kind);
+  const times = { mtimeNs, ctimeNs, birthtimeNs };
+  return { dev, ino, mode, nlink, size, ...times, owner, keepsXattrs: keeps };
 }
 
 function lstatBelow(root: string, path: string): BigIntStats | undefined {

@@ -4,6 +4,7 @@ import type { AttributeRules } from '../snapshot/attribute-rules.ts';
 import type { Name } from '../snapshot/name.ts';
 import type { ExpectedFile } from './source-file.ts';
 import type { SourceStats } from './source-listing.ts';
+import type { SeenInode } from './source-xattrs.ts';
 
 /** Paths are below the root, latin1. A task that has items takes them one call at a time, in order. */
 export type SourceTask =
@@ -17,7 +18,8 @@ export type SourceTask =
   | { readonly kind: 'stats'; readonly items: readonly string[] }
   | { readonly kind: 'contents'; readonly items: readonly FilePlace[] }
   | { readonly kind: 'link'; readonly path: string }
-  | { readonly kind: 'text'; readonly path: string };
+  | { readonly kind: 'text'; readonly path: string }
+  | { readonly kind: 'xattrs'; readonly path: string; readonly seen: SeenInode };
 
 /** A file that the scan saw, small enough to be read whole. */
 export interface FilePlace {
@@ -53,6 +55,7 @@ export interface TaskResults {
   readonly contents: readonly (Content | Refusal)[];
   readonly link: string;
   readonly text: string;
+  readonly xattrs: string | undefined;
 }
 
 export type TaskResult = TaskResults[SourceTask['kind']];

@@ -1,5 +1,6 @@
 // A thread that looks at the source for SourceThreads: one task at a time, each call counted before
 // it is made, so that one that hangs is known by what it hangs on.
+import assert from 'node:assert/strict';
 import type { MessagePort } from 'node:worker_threads';
 import { systemCode } from '../errors.ts';
 import type { AttributeRules } from '../snapshot/attribute-rules.ts';
@@ -23,6 +24,8 @@ import {
   type TaskResults,
   type ThreadData,
 } from './source-task.ts';
+import { readSourceXattrs } from './source-xattrs.ts';
+import { UserXattrs } from './user-xattrs.ts';
 
 const writer = new SeenWriter();
 /** Bytes of one call: one that takes long hangs, however much it reads. */
@@ -30,11 +33,7 @@ const partSize = 128 * 1024;
 
 type OnCall = (item: number, path: string) => void;
 
-function perform(
-  task: SourceTask,
-  { root, attributes }: Pick<ThreadData, 'root' | 'attributes'>,
-  onCall: OnCall,
-): TaskResult {
+function perform(task: SourceTask, { root, attributes, xattrs }: Tree, onCall: OnCall): TaskResult {
   switch (task.kind) {
     case 'names':
       onCall(0, task.path);
@@ -70,6 +69,10 @@ function perform(
     case 'text':
       onCall(0, task.path);
       return readSourceText(root, task.path);
+    case 'xattrs':
+      onCall(0, task.path);
+      assert(xattrs, 'extended attributes are not kept');
+      return readSourceXattrs(root, task, xattrs);
   }
 }
 
@@ -125,7 +128,7 @@ function transferOf(task: SourceTask, answer: Answer): ArrayBuffer[] {
 
 function answerTo(
   task: SourceTask,
-  { cells, ...tree }: ThreadData,
+  { cells, ...tree }: Tree & Pick<ThreadData, 'cells'>,
   before: (path: string) => void,
 ): Answer {
   try {
@@ -143,10 +146,14 @@ function answerTo(
 }
 
 /** Answers tasks that come through its port; `before` each call, for tests. */
-export function serveSource(data: PortData, before: (path: string) => void = () => {}): void {
+export async function serveSource(
+  data: PortData,
+  before: (path: string) => void = () => {},
+): Promise<void> {
   const { port, signal } = data;
+  const xattrs = data.attributes.xattrs === true ? await UserXattrs.load() : undefined;
   port.on('message', (task: SourceTask) => {
-    const answer = answerTo(task, data, before);
+    const answer = answerTo(task, { ...data, xattrs }, before);
     port.postMessage(answer, transferOf(task, answer));
     Atomics.add(signal, 0, 1);
     Atomics.notify(signal, 0);
@@ -154,3 +161,5 @@ export function serveSource(data: PortData, before: (path: string) => void = () 
 }
 
 export type PortData = ThreadData & { readonly port: MessagePort };
+
+type Tree = Pick<ThreadData, 'root' | 'attributes'> & { readonly xattrs: UserXattrs | undefined };

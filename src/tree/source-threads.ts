@@ -16,6 +16,7 @@ import {
   unreadable,
 } from './source-parts.ts';
 import type { EntriesResult, SourceTask, TaskResults } from './source-task.ts';
+import type { SeenInode } from './source-xattrs.ts';
 import { WaitingThreads, type WaitingThreadsOptions } from './waiting-threads.ts';
 
 export class SourceThreads implements Source {
@@ -90,11 +91,17 @@ export class SourceThreads implements Source {
     return this.#one({ kind: 'text', path });
   }
 
+  readXattrs(path: string, seen: SeenInode): string | undefined {
+    return this.#one({ kind: 'xattrs', path, seen });
+  }
+
   async close(): Promise<void> {
     await this.#threads.close();
   }
 
-  #one(task: SourceTask & { readonly kind: 'link' | 'text' }): string {
+  #one<K extends 'link' | 'text' | 'xattrs'>(
+    task: SourceTask & { readonly kind: K },
+  ): TaskResults[K] {
     let settled: Settled | undefined;
     const settle: Job['settle'] = got => {
       settled = got;
@@ -103,7 +110,7 @@ export class SourceThreads implements Source {
     this.#threads.wait(() => settled !== undefined);
     assert(settled !== undefined);
     if ('refusal' in settled) throw refused(settled.refusal, task.path);
-    return settled.result as string; // What these two kinds have.
+    return settled.result as TaskResults[K]; // What this kind has.
   }
 
   #startList({ path, device }: Listable, isNext = false): Pending {

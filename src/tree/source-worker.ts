@@ -2,4 +2,4 @@
 import { workerData } from 'node:worker_threads';
 import { type PortData, serveSource } from './source-thread.ts';
 
-serveSource(workerData as PortData); // As SourceThreads gives it.
+await serveSource(workerData as PortData); // As SourceThreads gives it.

@@ -1,6 +1,7 @@
 // How the scanner gets at the source: calls that return when the answer is there. `DirectSource`
 // makes them on the calling thread, `SourceThreads` on threads of its own.
 
+import assert from 'node:assert/strict';
 import { type AttributeRules, defaultAttributes } from '../snapshot/attribute-rules.ts';
 import { SeenWriter } from '../snapshot/listing.ts';
 import {
@@ -11,6 +12,8 @@ import {
   type SourceStats,
   statSource,
 } from './source-listing.ts';
+import { readSourceXattrs, type SeenInode } from './source-xattrs.ts';
+import type { UserXattrs } from './user-xattrs.ts';
 
 /** A directory that is going to be listed. */
 export interface Listable {
@@ -31,17 +34,22 @@ export interface Source {
   statAll(paths: readonly string[]): readonly (SourceStats | undefined | Error)[];
   readLink(path: string): string;
   readText(path: string): string;
+  /** As readSourceXattrs. */
+  readXattrs(path: string, seen: SeenInode): string | undefined;
 }
 
 export class DirectSource implements Source {
   readonly lookahead = 0;
   readonly #root: string;
   readonly #attributes: AttributeRules;
+  readonly #xattrs: UserXattrs | undefined;
   readonly #writer = new SeenWriter();
 
-  constructor(root: string, attributes = defaultAttributes) {
+  /** `xattrs`: if they are to be read. */
+  constructor(root: string, attributes = defaultAttributes, xattrs?: UserXattrs) {
     this.#root = root;
     this.#attributes = attributes;
+    this.#xattrs = xattrs;
   }
 
   expect(_: readonly Listable[]): void {}
@@ -76,5 +84,10 @@ export class DirectSource implements Source {
 
   readText(path: string): string {
     return readSourceText(this.#root, path);
+  }
+
+  readXattrs(path: string, seen: SeenInode): string | undefined {
+    assert(this.#xattrs, 'extended attributes are not kept');
+    return readSourceXattrs(this.#root, { path, seen }, this.#xattrs);
   }
 }

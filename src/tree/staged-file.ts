@@ -10,6 +10,7 @@ import { fileTime } from './times.ts';
 /** A run of zeros is left out as a hole in units of this size, at multiples of it. */
 const holeUnit = 4096;
 const permissionBits = 0o7777;
+const readWrite = 0o600;
 
 /** Every use is synchronous and ends before the next one starts, so that one is enough. */
 const copyBuffer = new ReadBuffer();
@@ -20,6 +21,10 @@ export interface FileAttributes {
   /** Gives the file away with `chown`, if it must. */
   readonly own?:
     | ((now: fs.BigIntStats, chown: (uid: number, gid: number) => void) => void)
+    | undefined;
+  /** The extended attributes of an open file; `set` needs one that its owner may read and write. */
+  readonly xattrs?:
+    | { readonly has: (fd: number) => boolean; readonly set: (fd: number) => void }
     | undefined;
 }
 
@@ -139,11 +144,17 @@ export class StagedFile {
     this.write(bytes.subarray(start));
   }
 
-  /** Sets length, owner, mode (exactly these bits) and mtime (cut to the µs); the file as it now is. */
+  /** Sets length, attributes, owner, mode (exactly these bits) and mtime (cut to the µs); as it now is. */
   finish(options: FileAttributes): fs.BigIntStats {
     assert(!this.#closed);
     const isOtherSize = this.#size > this.#written || this.#size < (this.#cloned?.size ?? 0);
     if (isOtherSize) fs.ftruncateSync(this.#fd, this.#size);
+    if (options.xattrs?.has(this.#fd) === false) {
+      // It may have been made with its final mode, and permissions are asked for at each call.
+      const made = fs.fstatSync(this.#fd).mode & permissionBits;
+      if ((made & readWrite) !== readWrite) fs.fchmodSync(this.#fd, made | readWrite);
+      options.xattrs.set(this.#fd);
+    }
     fs.futimesSync(this.#fd, Date.now() / 1000, fileTime(options.mtimeNs));
     let stat = fs.fstatSync(this.#fd, { bigint: true });
     let isOwned = false;

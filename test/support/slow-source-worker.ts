@@ -15,7 +15,7 @@ function until(isDone: () => boolean): void {
   while (!isDone()) Atomics.wait(cell, 0, 0, 5);
 }
 
-serveSource(data, path => {
+await serveSource(data, path => {
   if (fs.existsSync(hang) && fs.readFileSync(hang, 'latin1') === path) {
     until(() => !fs.existsSync(hang));
   }
