@@ -47,6 +47,8 @@ export const linkTargetSizeMax = 4095;
  * usually 4 KiB of all; a Listing of 4,096 entries with some stays one of half a frame.
  */
 export const xattrsSizeMax = 16 * 1024;
+/** Of those that a receiver could not set, a sender remembers so many: some 10 MB. */
+export const refusedXattrsMax = 100_000;
 /** Messages for people inside frames. */
 export const textSizeMax = 1024;
 /** Bytes sent and not yet credited: bounds the receiver's memory and the socket's queue. */

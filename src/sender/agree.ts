@@ -9,6 +9,8 @@ import type { NodeId } from '../snapshot/entry.ts';
 import {
   type Failure,
   type Hello,
+  keepsXattrs,
+  knowsXattrs,
   type Lost,
   type Message,
   MessageType,
@@ -42,12 +44,13 @@ export async function greet(
   messages: Messages,
   identity: Identity,
 ): Promise<Welcome> {
+  const { owner = false, group = false, xattrs = false } = identity.attributes ?? {};
   const hello: Hello = {
     type: MessageType.Hello,
     magic: protocolMagic,
     major: protocolMajor,
     minor: protocolMinor,
-    features: connection.features,
+    features: connection.features | knowsXattrs | (xattrs ? keepsXattrs : 0n),
     role: identity.role ?? 'sender',
     sourceId: identity.sourceId,
     instanceId: identity.instanceId,
@@ -63,11 +66,14 @@ export async function greet(
     throw new ReplicaError('ERR_PROTOCOL', message);
   }
   if (peer.role !== 'receiver') throw new ReplicaError('ERR_PROTOCOL', 'the peer is no receiver');
-  const { owner = false, group = false } = identity.attributes ?? {};
   if (hello.role === 'sender' && (owner || group) && (peer.features & setsOwners) === 0n) {
     const flag = owner ? '--owner' : '--group';
     const message = `${flag}: the receiver cannot set owners: run it as root, or leave ${flag} out`;
     throw new ReplicaError('ERR_USAGE', message);
+  }
+  if (xattrs && (peer.features & knowsXattrs) === 0n) {
+    const text = '--xattrs: the receiver is of a version that knows no extended attributes';
+    throw new ReplicaError('ERR_USAGE', `${text}: update it, or leave --xattrs out`);
   }
   connection.setPayloadLimit(payloadSizeMax);
   const welcome = await expect(messages, MessageType.Welcome);

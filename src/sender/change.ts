@@ -77,8 +77,16 @@ export interface Reversal {
    * cannot do that. superseded: at once.
    * gone: the receiver does not hold what the change builds on; the two are about to agree anew.
    * base: the receiver lacks the version the change copies from: forget the basis.
+   * xattrs: the receiver cannot set the extended attributes: it goes without.
    */
-  readonly reason: 'unstable' | 'unreadable' | 'refused' | 'superseded' | 'gone' | 'base';
+  readonly reason:
+    | 'unstable'
+    | 'unreadable'
+    | 'refused'
+    | 'superseded'
+    | 'gone'
+    | 'base'
+    | 'xattrs';
 }
 
 /** Said of a root that is another directory than before: only a verdict of the user goes on from there. */

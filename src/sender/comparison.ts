@@ -20,7 +20,9 @@ import {
   SourceListing,
   statSource,
 } from '../tree/source-listing.ts';
+import type { UserXattrs } from '../tree/user-xattrs.ts';
 import { type CheckedEntry, type Finding, isAttribute } from '../wire/messages.ts';
+import { compareXattrs } from './compare-xattrs.ts';
 import { isInScope } from './scan-options.ts';
 
 export type DifferenceReason =
@@ -55,6 +57,8 @@ export interface ComparisonOptions {
   readonly maxSize?: number | undefined;
   readonly oneFileSystem?: boolean | undefined;
   readonly attributes?: AttributeRules | undefined;
+  /** If they are to be compared. */
+  readonly xattrs?: UserXattrs | undefined;
   readonly secret: Buffer;
 }
 
@@ -284,6 +288,9 @@ export class Comparison {
     if (seen.kind === 'file' && seen.size !== entry.size) return 'content';
     if (seen.mode !== entry.mode) return 'mode';
     if (isOtherOwner(seen.owner, entry.owner)) return 'owner';
+    const path = below(folder.path, seen.name);
+    const attributed = compareXattrs(this.#options, { path, seen, entry });
+    if (attributed !== 'same') return attributed;
     if (seen.mtimeNs !== entry.mtimeNs) return 'time';
     return seen.kind === 'file' && !this.#isGrouped(seen, entry.id) ? 'hard link' : undefined;
   }

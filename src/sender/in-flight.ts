@@ -189,6 +189,13 @@ export class InFlight {
           message: withoutPath(message, change.path),
         });
         break;
+      case 'xattrs':
+        // Found again at once, and goes without them; the scan reports it.
+        if (change.kind === 'remove' || change.entry.xattrs === undefined) {
+          throw breach('refuses attributes that it was not sent');
+        }
+        commit.rejected.set(index, 'xattrs');
+        break;
       case 'base':
         commit.rejected.set(index, 'base');
         this.#lacked(change);
@@ -299,7 +306,7 @@ function breach(what: string): ReplicaError {
 
 /** The file itself is as it was: what the receiver lacks of it follows. */
 function isResent(reason: Reversal['reason']): boolean {
-  return reason === 'base' || reason === 'superseded';
+  return reason === 'base' || reason === 'superseded' || reason === 'xattrs';
 }
 
 /** A receiver begins with the path, or the last name of it; whoever reports the problem does too. */

@@ -24,6 +24,9 @@ const unknownVersions = 1000;
 /** A u32 on the wire. */
 const versionMax = 2 ** 32 - 1;
 
+/** What of an entry the scan does not see. */
+type EntryRecord = Pick<Entry, 'id' | 'version' | 'target'>;
+
 export class NodeChanges {
   readonly #state: ScanState;
   readonly #mounts: MountGuard;
@@ -52,7 +55,7 @@ export class NodeChanges {
       if (read === undefined) return;
       target = read;
     }
-    const entry = this.#entryOf(seen, { id, version: 0, target });
+    const entry = this.#entryOf(path, seen, { id, version: 0, target, known: undefined });
     const token = this.#state.observed.queue([
       { parent: folder.id, name: seen.name, known: { name: seen.name, entry, nlink: seen.nlink } },
     ]);
@@ -76,6 +79,7 @@ export class NodeChanges {
     const otherInode = !isSameInode(before, seen);
     if (seen.kind === 'directory' && this.#mounts.looksUnmounted(folder, before.id, seen)) return;
     if (otherInode && this.#movedHere(folder, seen) !== undefined) return;
+    if (this.#isUnkeepable(path, seen, known)) return;
     if (seen.kind === 'file') {
       const unstamped = before.stamp.ino === 0n && seen.nlink > 1;
       const leavesGroup = otherInode && this.#isShared(folder, known);
@@ -89,13 +93,25 @@ export class NodeChanges {
       if (read === undefined) return;
       target = read;
     }
-    const entry = this.#entryOf(seen, { id: before.id, version: 0, target });
+    const entry = this.#entryOf(path, seen, { id: before.id, version: 0, target, known: before });
     const token = this.#state.observed.queue([
       { parent: folder.id, name: seen.name, known: { name: seen.name, entry, nlink: seen.nlink } },
     ]);
     const place = { token, path, parent: folder.id, name: seen.name, entry };
     if (target === before.target) this.#state.findings.hand({ kind: 'attributes', ...place });
     else this.#state.findings.hand({ kind: 'link', ...place, isNew: false });
+  }
+
+  /** Nothing differs but extended attributes that cannot be kept, which is reported each time. */
+  #isUnkeepable(path: string, seen: Seen, known: Known): boolean {
+    const isOtherwiseSame =
+      seen.keepsXattrs === true &&
+      known.entry.xattrs === undefined &&
+      sameSeen(known, { ...seen, keepsXattrs: false });
+    if (!isOtherwiseSame) return false;
+    const kept = this.#state.xattrs.of(path, seen, known.entry);
+    if (kept === undefined) this.#state.findings.defer();
+    return kept?.xattrs === undefined;
   }
 
   /** Does the receiver have, or may it have, other names of the node? */
@@ -126,13 +142,18 @@ export class NodeChanges {
       this.#state.findings.settle();
       return;
     }
+    const xattrs = this.#state.xattrs.of(path, seen, known?.entry);
+    if (xattrs === undefined) {
+      this.#state.findings.defer();
+      return;
+    }
     const next = this.#nextVersion(from.id, seen, known, twin?.known);
     // Only a hostile peer counts that far. The content goes on as another node.
     const isUsedUp = next > versionMax;
     const id = isUsedUp ? this.#state.observed.newId() : from.id;
     const version = isUsedUp ? 1 : next;
     const before = known?.entry.id === id ? known.entry.version : 0;
-    const entry = this.#entryOf(seen, { id, version, target: '' });
+    const entry = { ...this.#bareEntryOf(seen, { id, version, target: '' }), ...xattrs };
     // Bytes of another node at this name make a basis for the reader, not for the receiver.
     const basis = before > 0 ? this.#state.store.basis(id, before) : undefined;
     const token = this.#state.observed.queue([
@@ -178,7 +199,8 @@ export class NodeChanges {
   ): void {
     if (this.#isRefused(folder, seen)) return;
     const { id, version } = known.entry;
-    const entry = this.#entryOf(seen, { id, version, target: '' });
+    const path = below(folder.path, seen.name);
+    const entry = this.#movedEntryOf(path, seen, { id, version, target: '', known: known.entry });
     const place = { parent: folder.id, name: seen.name };
     // At the receiver the node has two names now, even if the other was to go and does not: content
     // that comes under this one must not count versions of the node for itself.
@@ -187,7 +209,6 @@ export class NodeChanges {
     // A link moves the ctime: what else was done to the file meanwhile, its times need not tell.
     const isUnread = known.entry.stamp.ctimeNs !== seen.ctimeNs;
     const token = this.#state.observed.queue([...others, arrives], isUnread);
-    const path = below(folder.path, seen.name);
     this.#state.findings.hand({ kind: 'hardlink', token, path, ...place, entry, isNew });
   }
 
@@ -243,7 +264,8 @@ export class NodeChanges {
         return 'linked';
       }
     }
-    const entry = this.#entryOf(seen, { id: from.id, version: before.version, target: '' });
+    const record = { id: from.id, version: before.version, target: '', known: before };
+    const entry = this.#movedEntryOf(path, seen, record);
     const moved: Known = { name: seen.name, entry, nlink: seen.nlink };
     const arrives = { parent: folder.id, name: seen.name, known: moved };
     const leaves = { parent: from.parent, name: from.name, known: undefined };
@@ -299,7 +321,33 @@ export class NodeChanges {
     }
   }
 
-  #entryOf(seen: Seen, record: { id: NodeId; version: number; target: string }): Entry {
+  /**
+   * Extended attributes that change just now go as they were, since a rename or the names in a directory
+   * must not wait for them; the entry has a ctime that is not there: the next look finds it changed.
+   */
+  #entryOf(
+    path: string,
+    seen: Seen,
+    record: EntryRecord & { readonly known: Entry | undefined },
+  ): Entry {
+    const entry = this.#bareEntryOf(seen, record);
+    const kept = this.#state.xattrs.of(path, seen, record.known);
+    if (kept !== undefined) return { ...entry, ...kept };
+    this.#state.findings.defer();
+    const stamp = { ...entry.stamp, ctimeNs: 0n };
+    return { ...entry, xattrs: record.known?.xattrs, stamp };
+  }
+
+  /** Under another name: what else became of it follows as a change that can be refused by itself. */
+  #movedEntryOf(path: string, seen: Seen, record: EntryRecord & { readonly known: Entry }): Entry {
+    const entry = this.#entryOf(path, seen, record);
+    const { xattrs } = record.known;
+    if (seen.keepsXattrs !== true || entry.xattrs === xattrs) return entry;
+    this.#state.findings.defer();
+    return { ...entry, xattrs, stamp: { ...entry.stamp, ctimeNs: 0n } };
+  }
+
+  #bareEntryOf(seen: Seen, record: EntryRecord): Entry {
     return {
       kind: seen.kind,
       id: record.id,

@@ -250,6 +250,13 @@ export class Observed {
     }
   }
 
+  /** The entry of a change that is under way. */
+  entryOf(token: number): Entry | undefined {
+    if (this.#root?.token === token) return this.#root.entry;
+    const effects = this.#effects.get(token) ?? [];
+    return effects.find(({ known }) => known !== undefined)?.known?.entry;
+  }
+
   /** Takes back what was not carried out. */
   revert(reversals: readonly Reversal[]): void {
     for (const { token, reason } of reversals) {

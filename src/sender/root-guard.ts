@@ -18,6 +18,7 @@ export interface OpenRoot {
 export class RootGuard {
   readonly #state: ScanState;
   #isEmptied = false;
+  #attributed: { readonly stats: SourceStats; readonly xattrs: string } | undefined;
 
   constructor(state: ScanState) {
     this.#state = state;
@@ -90,7 +91,8 @@ export class RootGuard {
     const mode = Number(stats.mode & 0o7777n);
     const known = this.#state.observed.root();
     const isSame = known?.mode === mode && known.mtimeNs === stats.mtimeNs;
-    if (isSame && sameOwner(known.owner, stats.owner)) return;
+    const xattrs = this.#xattrs(stats, known);
+    if (isSame && sameOwner(known.owner, stats.owner) && known.xattrs === xattrs) return;
     if (this.#state.observed.isRootRefused) {
       this.#state.findings.defer();
       return;
@@ -105,8 +107,24 @@ export class RootGuard {
       version: 0,
       target: '',
       owner: this.#state.owners.of(stats.owner),
+      xattrs,
     };
     const token = this.#state.observed.queueRoot(entry);
     this.#state.findings.hand({ kind: 'attributes', token, path: '', parent: 0, name: '', entry });
+  }
+
+  /** The root's stamp is no part of its entry: what was read is remembered here. */
+  #xattrs(stats: SourceStats, known: Entry | undefined): string | undefined {
+    if (!stats.keepsXattrs) return undefined;
+    const last = this.#attributed;
+    const isKnown = last?.stats.ino === stats.ino && last.stats.ctimeNs === stats.ctimeNs;
+    if (isKnown && !this.#state.xattrs.isRefused(last.xattrs)) return last.xattrs;
+    const read = this.#state.xattrs.of('', stats, undefined);
+    if (read === undefined) {
+      this.#state.findings.defer();
+      return known?.xattrs;
+    }
+    if (read.xattrs !== undefined) this.#attributed = { stats, xattrs: read.xattrs };
+    return read.xattrs;
   }
 }

@@ -12,6 +12,7 @@ import type { Observed } from './observed.ts';
 import type { Owners } from './owners.ts';
 import type { ScanOptions } from './scan-options.ts';
 import type { Settling } from './settling.ts';
+import type { SourceXattrs } from './source-xattrs.ts';
 
 export interface ScanState {
   readonly options: ScanOptions;
@@ -22,6 +23,7 @@ export interface ScanState {
   readonly findings: Findings;
   readonly settling: Settling;
   readonly owners: Owners;
+  readonly xattrs: SourceXattrs;
   /** --accept-deletes, or a new source approved: until the next sweep of everything. */
   accepted: boolean;
 }

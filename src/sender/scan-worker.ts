@@ -9,6 +9,7 @@ import type { Name } from '../snapshot/name.ts';
 import { SnapshotStore } from '../store/snapshot-store.ts';
 import { beginStart, endStart } from '../store/start-count.ts';
 import { AdaptiveSource, type ScanJobs } from '../tree/adaptive-source.ts';
+import { UserXattrs } from '../tree/user-xattrs.ts';
 import { Moved, serveCalls } from './calls.ts';
 import type { Reversal, Slice } from './change.ts';
 import type { ReceiverState } from './confirmed.ts';
@@ -34,15 +35,16 @@ const opened = (): Scanner => {
 
 const methods = {
   /** Opens the store; a damaged one is set aside and rebuilt from the receiver's records. */
-  open(options: {
+  async open(options: {
     folder: string;
     jobs: ScanJobs;
     attributes: AttributeRules;
     scan: ScanOptions;
-  }): {
+  }): Promise<{
     checkSecret: Uint8Array;
     rebuilt: string;
-  } {
+  }> {
+    const xattrs = options.attributes.xattrs === true ? await UserXattrs.load() : undefined;
     folder = options.folder;
     let rebuilt = beginStart(folder) ?? '';
     try {
@@ -54,7 +56,7 @@ const methods = {
       store = SnapshotStore.open(options.folder);
     }
     const { jobs, attributes, scan } = options;
-    const source = new AdaptiveSource({ root: scan.root, jobs, attributes });
+    const source = new AdaptiveSource({ root: scan.root, jobs, attributes, xattrs });
     scanner = new Scanner(store, source, scan);
     racy = new RacyFiles({ store, observed: scanner.observed, beganMs: Date.now() });
     return { checkSecret: new Uint8Array(checkSecretOf(store)), rebuilt };
@@ -99,8 +101,11 @@ const methods = {
   },
 
   settle(outcome: { confirmations: Packed; reversals: readonly Reversal[] }): void {
-    const { observed } = opened();
+    const { observed, xattrs } = opened();
     const confirmations = unpackConfirmations(outcome.confirmations);
+    for (const { token, reason } of outcome.reversals) {
+      if (reason === 'xattrs') xattrs.refused(observed.entryOf(token));
+    }
     if (outcome.reversals.length > 0) observed.revert(outcome.reversals);
     // What went may have been in the way of what was refused.
     if (confirmations.length > 0) observed.confirm(confirmations);

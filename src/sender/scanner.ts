@@ -21,6 +21,7 @@ import { RootGuard } from './root-guard.ts';
 import type { ScanOptions } from './scan-options.ts';
 import { type ScanState, statQuietly } from './scan-state.ts';
 import { Settling } from './settling.ts';
+import { SourceXattrs } from './source-xattrs.ts';
 import { Stopwatch } from './stopwatch.ts';
 import { Visibility } from './visibility.ts';
 
@@ -48,6 +49,7 @@ export class Scanner {
     const accepted = options.acceptDeletes;
     const settling = new Settling(options.settle ?? []);
     const owners = new Owners({ numericIds: options.numericIds === true });
+    const xattrs = new SourceXattrs({ source, findings });
     const state = {
       store,
       source,
@@ -57,6 +59,7 @@ export class Scanner {
       findings,
       settling,
       owners,
+      xattrs,
       accepted,
     };
     this.#state = state;
@@ -85,6 +88,10 @@ export class Scanner {
 
   get observed(): Observed {
     return this.#state.observed;
+  }
+
+  get xattrs(): SourceXattrs {
+    return this.#state.xattrs;
   }
 
   /**

@@ -12,6 +12,7 @@ import { type AttributeRules, defaultAttributes } from '../snapshot/attribute-ru
 import { defaultMaxDelete, type MaxDelete } from '../snapshot/guard.ts';
 import { fromUserPath } from '../snapshot/name.ts';
 import type { ScanJobs } from '../tree/adaptive-source.ts';
+import { UserXattrs } from '../tree/user-xattrs.ts';
 import { MessageType } from '../wire/messages.ts';
 import { Agreement, failureOf, greet, type Messages } from './agree.ts';
 import { WorkerCalls } from './calls.ts';
@@ -155,6 +156,8 @@ export class Sender {
 
   /** Starts the workers and opens the state; throws ERR_STATE. */
   static async open(options: SenderOptions): Promise<Sender> {
+    // Before any thread is started, which would be left over.
+    if (options.attributes?.xattrs === true) await UserXattrs.load();
     const scanner = new WorkerCalls<ScanMethods>(newWorker('./scan-worker.js'));
     const reader = new WorkerCalls<ReadMethods>(newWorker('./read-worker.js'));
     const opened = await scanner.call('open', {

@@ -10,6 +10,7 @@ import { reconnectDelayMs } from '../net/backoff.ts';
 import type { Connection } from '../net/connection.ts';
 import type { AttributeRules } from '../snapshot/attribute-rules.ts';
 import { fromUserPath } from '../snapshot/name.ts';
+import { UserXattrs } from '../tree/user-xattrs.ts';
 import { type Forgotten, type Message, MessageType } from '../wire/messages.ts';
 import { failureOf, greet, type Messages } from './agree.ts';
 import { WorkerCalls } from './calls.ts';
@@ -62,17 +63,20 @@ export class Verifier {
   readonly #worker: WorkerCalls<VerifyMethods>;
   readonly #secret: Buffer;
 
-  /** Connects, trying for `timeoutMs`. */
+  /** Connects, trying for `timeoutMs`. Throws ERR_USAGE for attributes that cannot be compared. */
   static async open(options: VerifierOptions): Promise<Verifier> {
+    if (options.attributes?.xattrs === true) await UserXattrs.load();
     const deadlineMs = performance.now() + options.timeoutMs;
     for (let attempt = 0; ; attempt++) {
       let connection: Connection | undefined;
       try {
         connection = await options.connect(options.signal);
         const messages = connection.messages();
-        const { sourceId, label, replica } = options;
-        const identity = { sourceId, label, replica, instanceId: randomBytes(16), takeOver: false };
-        const { secret } = await greet(connection, messages, { ...identity, role: 'verifier' });
+        const { sourceId, label, replica, attributes } = options;
+        const { secret } = await greet(connection, messages, {
+          ...{ sourceId, label, replica, attributes, instanceId: randomBytes(16) },
+          ...{ takeOver: false, role: 'verifier' },
+        });
         return new Verifier(options, { connection, messages, secret });
       } catch (error) {
         await connection?.close();

@@ -3,6 +3,7 @@ import { parentPort } from 'node:worker_threads';
 import { ReplicaError, systemCode } from '../errors.ts';
 import type { NodeId } from '../snapshot/entry.ts';
 import type { Name } from '../snapshot/name.ts';
+import { UserXattrs } from '../tree/user-xattrs.ts';
 import type { CheckedEntry } from '../wire/messages.ts';
 import { serveCalls } from './calls.ts';
 import {
@@ -19,9 +20,12 @@ const begun = (): Comparison => {
 };
 
 const methods = {
-  begin(options: Omit<ComparisonOptions, 'secret'> & { readonly secret: Uint8Array }): void {
+  async begin(
+    options: Omit<ComparisonOptions, 'secret' | 'xattrs'> & { readonly secret: Uint8Array },
+  ): Promise<void> {
+    const xattrs = options.attributes?.xattrs === true ? await UserXattrs.load() : undefined;
     comparison?.close();
-    comparison = new Comparison({ ...options, secret: Buffer.from(options.secret) });
+    comparison = new Comparison({ ...options, xattrs, secret: Buffer.from(options.secret) });
     try {
       comparison.begin();
     } catch (error) {

@@ -59,7 +59,7 @@ const failureCodes: readonly Failure['code'][] = [
   'bug',
   'unable',
 ];
-const rejectedReasons: readonly Rejected['reason'][] = ['gone', 'blocks', 'refused', 'base'];
+const rejections: readonly Rejected['reason'][] = ['gone', 'blocks', 'refused', 'base', 'xattrs'];
 
 /** The payload of `message` in a new Buffer. */
 export function encodeMessage(message: Message): Buffer {
@@ -207,7 +207,7 @@ function writeFields(message: Message, writer: FieldWriter): void {
     case MessageType.Rejected:
       writer.u64(message.commit);
       writer.u16(message.index);
-      writer.u8(rejectedReasons.indexOf(message.reason) + 1);
+      writer.u8(rejections.indexOf(message.reason) + 1);
       writeText(writer, message.message);
       return;
     case MessageType.Lost:
@@ -333,7 +333,7 @@ function readMessage(type: number, reader: FieldReader): Message {
         type,
         commit: readCommit(reader),
         index: reader.u16('index', 0, commitOperationsMax - 1),
-        reason: rejectedReasons[reader.u8('reason', 1, rejectedReasons.length) - 1] ?? 'refused',
+        reason: rejections[reader.u8('reason', 1, rejections.length) - 1] ?? 'refused',
         message: readText(reader, 'message'),
       };
     case MessageType.Lost:

@@ -270,7 +270,7 @@ export interface Rejected {
    * blocks: some blocks are not there, and the next Need says which.
    * refused: this file system or this receiver cannot hold it; `message` says why.
    */
-  readonly reason: 'gone' | 'base' | 'blocks' | 'refused';
+  readonly reason: 'gone' | 'base' | 'blocks' | 'refused' | 'xattrs';
   readonly message: string;
 }
 /** Drift: the receiver no longer holds these names as recorded and has forgotten them. */

@@ -110,6 +110,10 @@ const lies: readonly Lie[] = [
     rejected(m.commit, 0, 'blocks'),
     m,
   ]),
+  lie('refuses attributes that it was not sent', protocol, Durable, m => [
+    rejected(m.commit, 0, 'xattrs'),
+    m,
+  ]),
   lie('rejects what is durable', protocol, Durable, m => [rejected(m.commit - 1n, 0, 'gone'), m]),
   lie('lacks blocks for ever', protocol, Durable, m => [rejected(m.commit, 0, 'blocks'), m]),
   lie('lost what it never had', undefined, Durable, (m, told) => (told > 3 ? [m] : [lost, m])),

@@ -141,7 +141,7 @@ export function randomMessage(random: () => number): Message {
     case MessageType.Durable:
       return { type, commit: randomU64(random) + 1n };
     case MessageType.Rejected: {
-      const reason = pick(random, ['gone', 'base', 'blocks', 'refused'] as const);
+      const reason = pick(random, ['gone', 'base', 'blocks', 'refused', 'xattrs'] as const);
       return {
         type,
         commit: 1n,

@@ -418,7 +418,7 @@ t.test('names the field that is off', async t => {
     ],
     ['257 in a commit', MessageType.CommitEnd, '0000000000000001 00000101', /operation count/],
     ['index 256', MessageType.Rejected, '0000000000000001 0100 01 0000', /index/],
-    ['reason', MessageType.Rejected, '0000000000000001 0000 05 0000', /reason/],
+    ['reason', MessageType.Rejected, '0000000000000001 0000 06 0000', /reason/],
     ['nothing lost', MessageType.Lost, '0000', /count/],
     ['slash in a lost name', MessageType.Lost, '0001 000000000001 01 2f 000000000005', /name/],
     [
