@@ -469,8 +469,8 @@ export class Applier {
 
   #attributes({ parent, name, entry }: StepOf<'attributes'>): void {
     if (parent === 0 || name === '') {
+      this.#tree.setDirectory(entry);
       this.#changes.setEntry(keptParent, '', entry);
-      this.#tree.touch(rootId);
       return;
     }
     const { directory } = this.#aside.open(parent);
@@ -487,8 +487,8 @@ export class Applier {
       throw new Rejection('gone', `${path}: not what the attributes are for`);
     }
     const isIntact = this.#aside.isIntact(place, current, directory.lstat(name));
-    this.#changes.setEntry(parent, name, entry);
     if (isIntact) this.#tree.setAttributes(place, current, entry);
+    this.#changes.setEntry(parent, name, entry);
   }
 
   // In a replay

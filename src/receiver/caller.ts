@@ -6,6 +6,7 @@ import { canSetOwners } from '../tree/capabilities.ts';
 import {
   givesGrains,
   type Hello,
+  knowsXattrs,
   type Message,
   MessageType,
   setsOwners,
@@ -29,7 +30,8 @@ export async function hear(
   instanceId: Buffer,
 ): Promise<Caller | undefined> {
   const owners = canSetOwners() ? setsOwners : 0n;
-  await connection.send(receiverHello(connection.features | owners | givesGrains, instanceId));
+  const features = connection.features | owners | givesGrains | knowsXattrs;
+  await connection.send(receiverHello(features, instanceId));
   const messages = connection.messages();
   const first = await messages.next();
   if (first.done) return undefined;

@@ -20,6 +20,8 @@ export function failureOf(error: unknown): Omit<Failure, 'type'> | undefined {
       return { code: 'fenced', message };
     case 'ERR_FOREIGN':
       return { code: 'foreign', message };
+    case 'ERR_USAGE':
+      return { code: 'unable', message };
     case 'ERR_SOCKET':
       return undefined;
     default:

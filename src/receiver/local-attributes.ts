@@ -1,10 +1,12 @@
-// Modes and owners as this receiver sets them: what the source says, and what is possible here.
+// Modes and owners as this receiver sets them: what the source says, and what is possible here. Extended
+// attributes: local-xattrs.ts.
 import type { BigIntStats } from 'node:fs';
 import { systemCode } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Entry } from '../snapshot/entry.ts';
 import { noId, type Owner, type OwnerIds } from '../snapshot/owner.ts';
 import { Accounts } from '../tree/accounts.ts';
+import { LocalXattrs } from './local-xattrs.ts';
 
 const permissionBits = 0o7777n;
 /** setuid, setgid: a change of owner clears them. */
@@ -17,6 +19,7 @@ export interface LocalAttributesOptions {
   /** May this process give files away? Otherwise owners are left alone, and no names looked up. */
   readonly setsOwners: boolean;
   readonly log: Log;
+  readonly xattrs?: LocalXattrs;
   /** For tests. */
   readonly accounts?: Accounts;
 }
@@ -25,10 +28,12 @@ export class LocalAttributes {
   readonly #options: LocalAttributesOptions;
   readonly #accounts: Accounts;
   readonly #impossible = new Set<string>();
+  readonly xattrs: LocalXattrs;
 
   constructor(options: LocalAttributesOptions) {
     this.#options = options;
     this.#accounts = options.accounts ?? new Accounts();
+    this.xattrs = options.xattrs ?? new LocalXattrs();
   }
 
   modeOf({ mode }: Entry): number {

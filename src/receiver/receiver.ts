@@ -20,6 +20,7 @@ import { Flush } from './flush.ts';
 import { Folders, privateName } from './folders.ts';
 import { Journal } from './journal.ts';
 import { LocalAttributes } from './local-attributes.ts';
+import { LocalXattrs } from './local-xattrs.ts';
 import { Lock } from './lock.ts';
 import { chooseStateFolder, openStore } from './open-store.ts';
 import { Quota } from './quota.ts';
@@ -139,7 +140,8 @@ export class Receiver {
       const unfinished = new UnfinishedStages({ folders, secret: store.secret, nowMs });
       const journal = new Journal({ folder, epoch: store.epoch, log: options.log, nowMs });
       const quota = new Quota(store, options.quota);
-      const attributes = new LocalAttributes({ ...options, setsOwners: canSetOwners() });
+      const xattrs = await LocalXattrs.open({ store, folders, log: options.log });
+      const attributes = new LocalAttributes({ ...options, setsOwners: canSetOwners(), xattrs });
       const parts = { folders, lock, store, flush, unfinished, journal, quota, attributes };
       const receiver = new Receiver(options, parts);
       await receiver.#recover();
@@ -233,6 +235,7 @@ export class Receiver {
     if (heard === undefined) return;
     const { hello, messages } = heard;
     if (caller === undefined) refuseName(hello);
+    await this.#parts.attributes.xattrs.admit(hello);
     if (hello.role === 'verifier') return this.#verify(hello, connection, messages);
     if (hello.role !== 'sender') {
       throw new ReplicaError('ERR_PROTOCOL', 'both sides are receivers');
@@ -266,7 +269,7 @@ export class Receiver {
     await this.#exclusive.run(async () => {
       await this.#welcome(connection);
       const committer = this.#committer;
-      live.session = new Session({ ...this.#parts, connection, committer });
+      live.session = new Session({ ...this.#parts, connection, committer, hello });
     });
     noteCaller(this.#options.log, connection, hello);
   }

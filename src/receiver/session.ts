@@ -10,7 +10,7 @@ import {
   stagedFoldersMax,
 } from '../limits.ts';
 import type { Connection } from '../net/connection.ts';
-import { type NodeId, nodeIdMax, rootId } from '../snapshot/entry.ts';
+import { type NodeId, nodeIdMax } from '../snapshot/entry.ts';
 import { type Name, printable } from '../snapshot/name.ts';
 import type { Place } from '../store/receiver-records.ts';
 import type { ReplicaStore } from '../store/replica-store.ts';
@@ -18,6 +18,7 @@ import type { ConfinedDirectory } from '../tree/confined-directory.ts';
 import type { StagedFile } from '../tree/staged-file.ts';
 import {
   type CommitEnd,
+  type Hello,
   type Lost,
   type Message,
   MessageType,
@@ -28,10 +29,11 @@ import {
 } from '../wire/messages.ts';
 import { Answers } from './answers.ts';
 import type { Applied } from './apply.ts';
+import { checkOperation, type OperationBounds } from './check-operation.ts';
 import type { Committer } from './commit.ts';
 import { failureOf, sessionError } from './failure.ts';
 import type { Flush } from './flush.ts';
-import { type Folders, privateName } from './folders.ts';
+import type { Folders } from './folders.ts';
 import { GrainAnswers } from './grain-answers.ts';
 import { sendDigests, sendListing } from './listings.ts';
 import type { LocalAttributes } from './local-attributes.ts';
@@ -44,6 +46,7 @@ import type { UnfinishedStages } from './unfinished.ts';
 
 export interface SessionOptions {
   readonly connection: Connection;
+  readonly hello: Hello;
   readonly store: ReplicaStore;
   readonly folders: Folders;
   readonly committer: Committer;
@@ -82,7 +85,7 @@ export class Session {
   readonly #quota: SessionQuota;
   #nextCommit: bigint;
   /** Node ids from here on are none that this sender can have got to. */
-  readonly #idEnd: number;
+  readonly #bounds: OperationBounds;
   readonly #answers: Answers;
   readonly #grains: GrainAnswers;
   #lastSend: Promise<void> = Promise.resolve();
@@ -100,7 +103,8 @@ export class Session {
     this.#quota = new SessionQuota({ ...options, isOpen });
     const { watermark, nextId } = options.store.head;
     this.#nextCommit = watermark + 1n;
-    this.#idEnd = Math.min(nextId + idsPerConnectionMax, nodeIdMax);
+    const idEnd = Math.min(nextId + idsPerConnectionMax, nodeIdMax);
+    this.#bounds = { folders: options.folders, features: options.hello.features, idEnd };
   }
 
   /** Until the peer closes. Throws what ends the session otherwise. */
@@ -173,7 +177,7 @@ export class Session {
       if (index >= commitOperationsMax) {
         throw new ReplicaError('ERR_PROTOCOL', `more than ${commitOperationsMax} operations`);
       }
-      this.#check(operation);
+      checkOperation(operation, this.#bounds);
       const step = await this.#stage(arriving, operation, index);
       if (step) arriving.steps.push(step);
     }
@@ -262,35 +266,13 @@ export class Session {
     arriving.resolve();
   }
 
-  /** What no sender may ask for, whatever the tree looks like. */
-  #check(operation: Operation): void {
-    if (operation.kind === 'attributes' && operation.parent === 0) {
-      if (operation.entry.id === rootId && operation.entry.kind === 'directory') return;
-      throw new ReplicaError('ERR_PROTOCOL', 'attributes of the root for another node');
-    }
-    const { folders } = this.#options;
-    const id = operation.kind === 'remove' ? operation.id : operation.entry.id;
-    if (id === rootId) throw new ReplicaError('ERR_PROTOCOL', 'an operation on the root');
-    if (id >= this.#idEnd) {
-      throw new ReplicaError('ERR_PROTOCOL', `node id ${id} is far beyond the next one`);
-    }
-    // Attributes without a name were the root's.
-    const name = operation.name as Name;
-    const isReserved =
-      (operation.parent === rootId && folders.isReserved(name)) ||
-      (operation.kind === 'rename' &&
-        operation.fromParent === rootId &&
-        folders.isReserved(operation.fromName));
-    if (isReserved) throw new ReplicaError('ERR_PROTOCOL', `'${privateName}' is reserved`);
-  }
-
   async #stage(arriving: Arriving, operation: Operation, index: number): Promise<Step | undefined> {
     try {
       switch (operation.kind) {
         case 'file':
           return await this.#stageFile(arriving, operation, index);
         case 'directory': {
-          const staged = this.#staging.stageDirectory();
+          const staged = this.#staging.stageDirectory(operation.entry);
           arriving.nodes.push(staged);
           this.#openFolder(arriving, operation.entry.id, staged);
           return { ...operation, index, staged };

@@ -106,12 +106,20 @@ export class Staging {
     }
   }
 
-  /** A directory as it is before its names and attributes come. */
-  stageDirectory(): StagedNode {
+  /** A directory as it is before its names, times and mode come. Throws Rejection. */
+  stageDirectory(entry: Entry): StagedNode {
     const { staging } = this.#options.folders;
     const name = this.#newName();
     staging.mkdir(name, 0o700);
-    return { name, ino: statsOf(staging, name).ino };
+    const { ino } = statsOf(staging, name);
+    try {
+      const { xattrs } = this.#options.attributes;
+      if (entry.xattrs) staging.pinned(name, ino, pin => xattrs.set(entry, pin));
+      return { name, ino };
+    } catch (error) {
+      staging.rmdir(name);
+      throw error;
+    }
   }
 
   /** Files of a staged directory may be staged in it; the caller releases it. */
@@ -278,6 +286,7 @@ export class Staging {
       mode: attributes.modeOf(entry),
       mtimeNs: entry.mtimeNs,
       own: entry.owner && ((now, chown) => attributes.setOwner(entry, now, chown)),
+      xattrs: attributes.xattrs.of(entry),
     });
     const { name, place, file, fresh, keys } = build;
     const content: StagedContent = {

@@ -170,10 +170,12 @@ export class SweepView {
   #hasAttributes(id: NodeId): boolean {
     const record = id === rootId ? rootPlace : this.changes.directory(id);
     const entry = record && this.changes.entry(record.parent, record.name);
-    const stats = this.open(id)?.stat();
-    if (!entry || !stats) return true;
+    const directory = this.open(id);
+    if (!entry || !directory) return true;
+    const stats = directory.stat();
     const { attributes } = this.options;
     const isOurs = attributes.hasMode(entry, stats) && attributes.hasOwner(entry, stats);
+    if (!attributes.xattrs.has(entry, directory.fd)) return false;
     return isOurs && stats.mtimeNs / 1000n === entry.mtimeNs / 1000n;
   }
 

@@ -30,6 +30,7 @@ import {
 import type { Folders } from './folders.ts';
 import type { LocalAttributes } from './local-attributes.ts';
 import { hasContent, isDoubtful } from './recorded-content.ts';
+import { Rejection } from './rejection.ts';
 
 export interface ApplyOptions {
   readonly folders: Folders;
@@ -59,6 +60,7 @@ export interface OpenPlace {
 const openDirectoriesMax = 256;
 /** What is larger is not read while a commit waits: other times count as altered content. */
 const comparedSizeMax = 64n * 1024n * 1024n;
+const readWrite = 0o600;
 const readWriteSearch = 0o700;
 const permissionBits = 0o7777n;
 
@@ -234,7 +236,7 @@ export class TreeView {
         this.#setFileAttributes(place, isSame, entry);
         break;
       case 'directory':
-        if (!isSame) this.touch(entry.id);
+        if (!isSame) this.setDirectory(entry);
         break;
       case 'link':
         if (isSame) return;
@@ -252,7 +254,9 @@ export class TreeView {
     const { attributes } = this.options;
     const isModeSet = attributes.hasMode(entry, before);
     const isTimeSet = before.mtimeNs / 1000n === entry.mtimeNs / 1000n;
-    if (isModeSet && isTimeSet && attributes.hasOwner(entry, before)) return;
+    const isAttributed = this.#hasXattrs(directory, name, before, entry);
+    if (isModeSet && isTimeSet && isAttributed && attributes.hasOwner(entry, before)) return;
+    if (!isAttributed) this.#setFileXattrs(directory, name, before, entry);
     const isCleared = attributes.setOwner(entry, before, (uid, gid) =>
       directory.chown(name, before.ino, { uid, gid }),
     );
@@ -262,6 +266,33 @@ export class TreeView {
     if (!after) return;
     this.#changes.setFile(entry.id, entry.version, { ...record, stamp: stampOf(after) });
     this.#changedFiles.push({ parent, name });
+  }
+
+  #hasXattrs(directory: ConfinedDirectory, name: Name, now: BigIntStats, entry: Entry): boolean {
+    if (entry.xattrs === undefined) return true;
+    const { xattrs } = this.options.attributes;
+    return directory.pinned(name, now.ino, pin => xattrs.has(entry, pin)) ?? true;
+  }
+
+  /** Opens the file up for it, if it must: permissions are asked for at each call. */
+  #setFileXattrs(directory: ConfinedDirectory, name: Name, now: BigIntStats, entry: Entry): void {
+    const { xattrs } = this.options.attributes;
+    const mode = Number(now.mode & permissionBits);
+    const isOpenedUp = (mode & readWrite) !== readWrite;
+    if (isOpenedUp) directory.chmod(name, mode | readWrite);
+    try {
+      directory.pinned(name, now.ino, pin => xattrs.set(entry, pin));
+    } finally {
+      if (isOpenedUp) directory.chmod(name, mode);
+    }
+  }
+
+  /** Mode, owner and times follow when the names in it have settled. Throws Rejection. */
+  setDirectory(entry: Entry): void {
+    this.touch(entry.id);
+    const resolution = this.resolve(entry.id);
+    if (resolution.kind !== 'open' || resolution.isKept) return;
+    this.options.attributes.xattrs.set(entry, resolution.directory.fd);
   }
 
   #setLinkAttributes({ name, directory }: OpenPlace, entry: Entry): void {
@@ -326,11 +357,22 @@ export class TreeView {
     const entry = this.#directoryEntry(id);
     const mode = entry ? attributes.modeOf(entry) : this.#touched.get(id)?.mode;
     const now = directory.stat();
+    if (entry) this.#putXattrsBack(id, directory, entry);
     const chown = (uid: number, gid: number): void => directory.chownSelf(uid, gid);
     const isCleared = entry !== undefined && attributes.setOwner(entry, now, chown);
     const isModeSet = Number(now.mode & permissionBits) === mode;
     if (mode !== undefined && (!isModeSet || isCleared)) directory.chmodSelf(mode);
     if (entry) directory.setTimesSelf(entry.mtimeNs);
+  }
+
+  /** They were set with their operation: here they are found altered by somebody else. */
+  #putXattrsBack(id: NodeId, directory: ConfinedDirectory, entry: Entry): void {
+    try {
+      this.options.attributes.xattrs.set(entry, directory.fd);
+    } catch (error) {
+      if (!(error instanceof Rejection)) throw error;
+      this.options.log.warn({ path: this.path(id, '') }, error.message);
+    }
   }
 
   #directoryEntry(id: NodeId): Entry | undefined {
@@ -353,7 +395,10 @@ export class TreeView {
 
 /** Two entries of one node that ask for the same attributes. */
 function isAlike(a: Entry, b: Entry): boolean {
-  return a.mode === b.mode && a.mtimeNs === b.mtimeNs && sameOwner(a.owner, b.owner);
+  const isAttributed = b.xattrs === undefined || a.xattrs === b.xattrs;
+  return (
+    a.mode === b.mode && a.mtimeNs === b.mtimeNs && isAttributed && sameOwner(a.owner, b.owner)
+  );
 }
 
 /** Enough of a path for a message. */

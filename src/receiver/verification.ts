@@ -48,6 +48,14 @@ const looksMax = 3;
 /** Half a frame leaves room for the largest entry. */
 const answerBytesMax = payloadSizeMax / 2;
 
+/** What is at a recorded name. */
+interface Found {
+  readonly directory: ConfinedDirectory;
+  readonly name: Name;
+  readonly entry: Entry;
+  readonly now: BigIntStats;
+}
+
 /** One answer to one Verify. */
 export class Verification {
   readonly #options: VerificationOptions;
@@ -177,13 +185,13 @@ export class Verification {
           if (!now.isFile()) return 'type';
           if (!record) return 'unreadable';
           if (now.size !== record.stamp.size) return 'content';
-          return this.#attributes(entry, now, record.stamp.mtimeNs);
+          return this.#attributes({ directory, name, entry, now }, record.stamp.mtimeNs);
         case 'directory':
           if (!now.isDirectory()) return 'type';
           // A mount point is somebody's wish.
           if (now.dev !== directory.stat().dev) return 'same';
           if (this.#options.store.directory(entry.id)?.ino !== now.ino) return 'type';
-          return this.#attributes(entry, now, undefined);
+          return this.#attributes({ directory, name, entry, now }, undefined);
         case 'link':
           if (!now.isSymbolicLink()) return 'type';
           if (directory.readlink(name) !== entry.target) return 'content';
@@ -195,10 +203,15 @@ export class Verification {
     }
   }
 
-  #attributes(entry: Entry, now: BigIntStats, mtimeNs: bigint | undefined): Finding {
+  #attributes({ directory, name, entry, now }: Found, mtimeNs: bigint | undefined): Finding {
     const { attributes } = this.#options;
     if (!attributes.hasMode(entry, now)) return 'mode';
     if (!attributes.hasOwner(entry, now)) return 'owner';
+    const { xattrs } = attributes;
+    const isAttributed =
+      entry.xattrs === undefined ||
+      directory.pinned(name, now.ino, pin => xattrs.has(entry, pin)) !== false;
+    if (!isAttributed) return 'xattrs';
     const isSame = now.mtimeNs === mtimeNs || now.mtimeNs / 1000n === entry.mtimeNs / 1000n;
     return isSame ? 'same' : 'time';
   }

@@ -14,7 +14,7 @@ import {
 import { allowedMessages } from '../../src/wire/session-state.ts';
 import { mtimeNs } from '../support/fake-sender.ts';
 import { type Variant, variantsOf } from '../support/field-map.ts';
-import { HostileScene, hostileHello } from '../support/hostile-scene.ts';
+import { HostileScene, hostileHello, xattrFeatures } from '../support/hostile-scene.ts';
 import { name, nodeId, welcome as someWelcome } from '../support/messages.ts';
 import { frameOf } from '../support/raw-peer.ts';
 import { ownShare } from '../support/seeds.ts';
@@ -84,6 +84,12 @@ function samplesOf(welcome: Welcome): readonly Sample[] {
     files: [{ id: entry.id, version: 1, ranges: [{ offset: 0, size: bytes.length }] }],
   };
   const next: Operation = { ...file, entry: { ...entry, version: 2 } };
+  const xattrs = '\x01a\0\x02\0\xff\x0csecurity.sel\0\0';
+  const attributed = [
+    alone({ kind: 'directory', ...at('d'), entry: { ...folder, owner, xattrs } }),
+    alone({ ...file, entry: { ...entry, xattrs } }),
+    second({ kind: 'attributes', ...at('f'), entry: { ...entry, xattrs } }),
+  ];
   return [
     { message: hostileHello('sender'), role: 'stranger' },
     { message: { type: MessageType.Ping, token: 1n } },
@@ -96,6 +102,7 @@ function samplesOf(welcome: Welcome): readonly Sample[] {
     { ...{ before: [operations(file), end(1)], message: asked }, answer: MessageType.Grains },
     alone({ kind: 'directory', ...at('d'), entry: folder }),
     alone({ kind: 'directory', ...at('d'), entry: { ...folder, owner } }),
+    ...(xattrFeatures === 0n ? [] : attributed),
     alone({ kind: 'link', ...at('l'), entry: linkTo('../canary') }),
     alone({ kind: 'link', ...at('l'), entry: { ...linkTo('../canary'), owner } }),
     alone(file),

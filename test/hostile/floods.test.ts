@@ -8,7 +8,7 @@ import { encodeFrame } from '../../src/wire/frame.ts';
 import { type Message, MessageType } from '../../src/wire/messages.ts';
 import { packedType } from '../../src/wire/packed.ts';
 import { rootId } from '../support/fake-sender.ts';
-import { HostileScene, hostileHello } from '../support/hostile-scene.ts';
+import { HostileScene, hostileHello, xattrFeatures } from '../support/hostile-scene.ts';
 import { nodeId } from '../support/messages.ts';
 import { randomBytes, seededRandom } from '../support/random.ts';
 import { frameOf, type RawPeer } from '../support/raw-peer.ts';
@@ -86,7 +86,7 @@ const floods: Readonly<Record<string, Flood>> = {
   bombs: async scene => {
     for (let i = 0; i < 8; i++) {
       const peer = await scene.raw('stranger');
-      await peer.send({ ...hostileHello('sender'), features: 1n });
+      await peer.send({ ...hostileHello('sender'), features: 1n | xattrFeatures });
       await peer.until(MessageType.Welcome);
       const head = Buffer.from([1, 0, 8, 0, 0]);
       await peer.write(frameOf(packedType, Buffer.concat([head, bomb])));

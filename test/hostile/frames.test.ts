@@ -9,7 +9,7 @@ import { encodeMessage } from '../../src/wire/codec.ts';
 import { type Message, MessageType, type Operation } from '../../src/wire/messages.ts';
 import { packedType } from '../../src/wire/packed.ts';
 import { allowedMessages } from '../../src/wire/session-state.ts';
-import { HostileScene, hostileHello } from '../support/hostile-scene.ts';
+import { HostileScene, hostileHello, xattrFeatures } from '../support/hostile-scene.ts';
 import { name, nodeId, randomMessage, welcome } from '../support/messages.ts';
 import { seededRandom } from '../support/random.ts';
 import { frameOf, type RawPeer } from '../support/raw-peer.ts';
@@ -60,7 +60,7 @@ const packed = (size: number, bytes: Buffer, codec = 1): Buffer => {
 /** Greets as one that packs, and goes on at once. */
 const packing = (...frames: readonly Buffer[]): Row['say'] => {
   return async peer => {
-    await peer.send({ ...hostileHello('sender'), features: 1n });
+    await peer.send({ ...hostileHello('sender'), features: 1n | xattrFeatures });
     await peer.until(MessageType.Welcome);
     await peer.write(...frames);
   };

@@ -35,7 +35,7 @@ export function removeFolder(folder: string): void {
 }
 
 /** Not t.testdir(): it fails for good on a deep or odd tree that a killed run left behind. */
-function diskFolder(): string {
+export function diskFolder(): string {
   const folder = join(process.cwd(), '.tap', 'trees');
   fs.mkdirSync(folder, { recursive: true });
   return folder;

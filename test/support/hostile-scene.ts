@@ -7,14 +7,15 @@ import { payloadSizeMax } from '../../src/limits.ts';
 import type { Connection } from '../../src/net/connection.ts';
 import { dial } from '../../src/net/dial.ts';
 import { type Key, readKeyFile } from '../../src/store/key-file.ts';
-import { type Hello, MessageType } from '../../src/wire/messages.ts';
+import { type Hello, keepsXattrs, knowsXattrs, MessageType } from '../../src/wire/messages.ts';
 import { drain } from './connections.ts';
 import { FakeSender, rootId } from './fake-sender.ts';
-import { makeDiskFolder } from './folders.ts';
+import { diskFolder, makeDiskFolder } from './folders.ts';
 import { LivePair } from './live-pair.ts';
 import { helloOf } from './messages.ts';
 import { RawPeer } from './raw-peer.ts';
 import { compareReadTrees, createTree, directory, file, link, readTree } from './tree.ts';
+import { withoutXattrs } from './xattrs.ts';
 
 export class HostileScene {
   readonly pair: LivePair;
@@ -59,7 +60,7 @@ export class HostileScene {
     const { port } = this.pair;
     const options = { host: '127.0.0.1', port, key: this.key, insecure: false };
     const sender = FakeSender.over(await dial({ ...options, timeoutMs: 20_000 }));
-    await sender.greet();
+    await sender.greet({ features: xattrFeatures });
     return sender;
   }
 
@@ -115,7 +116,7 @@ export class HostileScene {
     const { port } = this.pair;
     const options = { host: '127.0.0.1', port, key: this.key, insecure: false };
     const connection = await dial({ ...options, timeoutMs: 20_000 });
-    await connection.send(helloOf('verifier', { sourceId }));
+    await connection.send(helloOf('verifier', { features: xattrFeatures, sourceId }));
     const bystander = { connection, isOver: false };
     this.#bystander = bystander;
     void connection.closed.then(() => {
@@ -133,8 +134,11 @@ export class HostileScene {
 
 /** All peers are one instance of one source: nobody is fenced. */
 export function hostileHello(role: 'sender' | 'verifier'): Hello {
-  return helloOf(role, { sourceId, instanceId, takeOver: true });
+  return helloOf(role, { features: xattrFeatures, sourceId, instanceId, takeOver: true });
 }
+
+/** Keeps extended attributes, where the receiver can set some. */
+export const xattrFeatures = withoutXattrs(diskFolder()) === false ? knowsXattrs | keepsXattrs : 0n;
 
 const sourceId = Buffer.alloc(16, 1);
 const instanceId = Buffer.alloc(16, 2);
