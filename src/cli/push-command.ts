@@ -81,6 +81,10 @@ export class PushCommand extends ReplicaCommand {
     description: 'Keep the users that files belong to, by name; the receiver must run as root',
   });
   group = Option.Boolean('-g,--group', { description: 'Keep groups, as --owner keeps users' });
+  xattrs = Option.Boolean('-X,--xattrs', {
+    description:
+      'Keep extended attributes of the user namespace; both ends need the package fs-xattr',
+  });
   numericIds = Option.Boolean('--numeric-ids', {
     description: 'With --owner and --group: numbers count, not names',
   });

@@ -50,6 +50,7 @@ export interface GivenPushFlags {
   readonly chmod: string | undefined;
   readonly owner: boolean | undefined;
   readonly group: boolean | undefined;
+  readonly xattrs: boolean | undefined;
   readonly numericIds: boolean | undefined;
   readonly settle: readonly string[] | undefined;
   readonly noDelete: boolean | undefined;
@@ -81,6 +82,7 @@ export type GivenSelectionFlags = Pick<
   | 'chmod'
   | 'owner'
   | 'group'
+  | 'xattrs'
   | 'timeout'
 >;
 
@@ -104,6 +106,7 @@ export function readSelection(
       chmod: readChmod(settings.text('chmod', given.chmod)),
       owner: settings.switch('owner', given.owner),
       group: settings.switch('group', given.group),
+      xattrs: settings.switch('xattrs', given.xattrs),
     },
     timeoutMs: settings.duration('timeout', given.timeout, timeoutBounds),
   };

@@ -80,6 +80,9 @@ export class VerifyCommand extends ReplicaCommand {
   });
   owner = Option.Boolean('-o,--owner', { description: 'Compare users, as push keeps them' });
   group = Option.Boolean('-g,--group', { description: 'Compare groups' });
+  xattrs = Option.Boolean('-X,--xattrs', {
+    description: 'Compare extended attributes, as push keeps them',
+  });
   timeout = Option.String('--timeout', {
     description: '<TIME> Give up when unreachable this long (default 30s)',
   });

@@ -99,6 +99,7 @@ const settings: Readonly<Record<string, readonly [string, unknown] | true>> = {
   '--chmod': ['D755', 'D755'],
   '-o': true,
   '-g': true,
+  '-X': true,
   '--numeric-ids': true,
   '--scan-jobs': ['8', '8'],
   '--max-delete': ['10%', '10%'],

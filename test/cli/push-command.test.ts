@@ -134,18 +134,8 @@ t.test('flags reach the sender as given', async t => {
   const flags = [
     ...['--interval', '2s', '--once', '--exclude', '*.o', '--exclude', 'build/', '--no-delete'],
     ...['--max-delete', '7', '--accept-deletes', '-c', '--timeout=1m', '--take-over'],
-    ...[
-      '--cpu-limit',
-      '2.5%',
-      '--scan-jobs',
-      '8',
-      '--optimize',
-      'bytes',
-      '--chmod',
-      'D755',
-      '-g',
-      '--numeric-ids',
-    ],
+    ...['--cpu-limit', '2.5%', '--scan-jobs', '8', '--optimize', 'bytes'],
+    ...['--chmod', 'D755', '-g', '-X', '--numeric-ids'],
     ...['--special-bits', '--adopt', '--fsync', 'off', '--keep', '1h', '--path', './a//b/'],
   ];
   const { code, doubles } = await push(t, [end()], flags);
@@ -165,6 +155,7 @@ t.test('flags reach the sender as given', async t => {
       chmod: [{ for: 'directories', keep: 0, set: 0o755, setIfExecutable: 0 }],
       owner: false,
       group: true,
+      xattrs: true,
     },
     numericIds: true,
     cpuShare: 0.025,
