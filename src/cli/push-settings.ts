@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { relative, resolve, sep } from 'node:path';
 import { ReplicaError, systemCode } from '../errors.ts';
 import { scanJobsMax } from '../limits.ts';
-import type { SenderOptions } from '../sender/sender.ts';
+import type { SenderOptions } from '../sender/sender-options.ts';
 import { type ModeChange, parseModeChanges } from '../snapshot/mode-change.ts';
 import { isInside } from './checks.ts';
 import { type Setting, type Settings, usage } from './settings.ts';

@@ -2,7 +2,6 @@
 import { randomBytes } from 'node:crypto';
 import { ReplicaError } from '../errors.ts';
 import { payloadSizeMax, verifiersMax } from '../limits.ts';
-import { type Log, silentLog } from '../log.ts';
 import type { Connection } from '../net/connection.ts';
 import type { ReplicaStore } from '../store/replica-store.ts';
 import { endStart } from '../store/start-count.ts';
@@ -11,7 +10,7 @@ import { ConfinedDirectory } from '../tree/confined-directory.ts';
 import { findFlush, isVolatile } from '../tree/durable.ts';
 import { type Hello, type Message, MessageType } from '../wire/messages.ts';
 import { type Caller, hear, noteCaller } from './caller.ts';
-import { Caretaker, type CaretakerPauses, caretakerPauses } from './caretaker.ts';
+import { Caretaker, caretakerPauses } from './caretaker.ts';
 import { Committer } from './commit.ts';
 import { Exclusive } from './exclusive.ts';
 import { failureOf, fenced, fencedText, foreign, sessionError } from './failure.ts';
@@ -24,47 +23,12 @@ import { LocalXattrs } from './local-xattrs.ts';
 import { Lock } from './lock.ts';
 import { chooseStateFolder, openStore } from './open-store.ts';
 import { Quota } from './quota.ts';
+import type { ReceiverOptions } from './receiver-options.ts';
 import { recover } from './recover.ts';
 import { Session } from './session.ts';
 import { refuseName } from './switchboard.ts';
 import { UnfinishedStages } from './unfinished.ts';
 import { VerifySession } from './verify-session.ts';
-
-export interface ReceiverOptions {
-  /** The destination, as the user gave it. */
-  readonly root: string;
-  /** Where the state goes instead of `<root>/.replica/state`: a folder for many destinations. */
-  readonly stateFolder?: string | undefined;
-  /** Take over a folder that is not empty and no replica yet. */
-  readonly adopt: boolean;
-  /** Accept a sender of another source than before. */
-  readonly takeOver: boolean;
-  readonly fsync: 'batch' | 'off';
-  /** How long replaced and deleted content is kept. */
-  readonly keepMs: number;
-  /** Set setuid, setgid and sticky bits as the source has them. */
-  readonly specialBits: boolean;
-  /** Bytes of files it may hold; more is refused. */
-  readonly quota?: number | undefined;
-  /** For a verifier in this process: only a replica, and nothing is put right by itself. */
-  readonly isOnlyVerified?: boolean | undefined;
-  readonly log: Log;
-  /** For tests. */
-  readonly onStep?: ((label: string) => void) | undefined;
-  readonly nowMs?: (() => number) | undefined;
-  readonly openRoot?: ((path: string) => ConfinedDirectory) | undefined;
-  readonly pauses?: CaretakerPauses | undefined;
-}
-
-/** What `replica receive` does unless told otherwise. */
-export const receiverDefaults = {
-  adopt: false,
-  takeOver: false,
-  fsync: 'batch',
-  keepMs: 24 * 60 * 60 * 1000,
-  specialBits: false,
-  log: silentLog,
-} as const;
 
 interface Live {
   readonly instanceId: Buffer;

@@ -10,7 +10,7 @@ import { type Mailbox, noOutcome, type SenderEvent, type SenderOutcome } from '.
 import { itemize } from './itemize.ts';
 import { unpackChanges } from './packed.ts';
 import type { ScanMethods } from './scan-worker.ts';
-import type { SenderOptions } from './sender.ts';
+import type { SenderOptions } from './sender-options.ts';
 import type { Flush, Steering } from './steering.ts';
 import type { SweepReport } from './sweep-report.ts';
 import type { Transfer } from './transfer.ts';

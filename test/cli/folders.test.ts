@@ -14,7 +14,7 @@ import t, { type Test } from 'tap';
 import type { StartCommand } from '../../src/cli/child-command.ts';
 import { type Programs, realPrograms } from '../../src/cli/programs.ts';
 import { ReplicaError } from '../../src/errors.ts';
-import type { SenderOptions } from '../../src/sender/sender.ts';
+import type { SenderOptions } from '../../src/sender/sender-options.ts';
 import { CliProcess, runInProcess, TextSink } from '../support/run-cli.ts';
 import { until } from '../support/until.ts';
 

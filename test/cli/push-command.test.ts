@@ -9,7 +9,7 @@ import { ReplicaError } from '../../src/errors.ts';
 import { memoryPair } from '../../src/net/memory-pair.ts';
 import { replacedRoot } from '../../src/sender/change.ts';
 import type { SenderEvent, SenderOutcome } from '../../src/sender/events.ts';
-import type { SenderOptions } from '../../src/sender/sender.ts';
+import type { SenderOptions } from '../../src/sender/sender-options.ts';
 import type { SenderStatus } from '../../src/sender/status-board.ts';
 import { type InProcessOptions, runInProcess } from '../support/run-cli.ts';
 

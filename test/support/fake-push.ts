@@ -4,7 +4,8 @@ import { silentLog } from '../../src/log.ts';
 import type { Connection } from '../../src/net/connection.ts';
 import { memoryPair } from '../../src/net/memory-pair.ts';
 import type { SenderEvent, SenderOutcome } from '../../src/sender/events.ts';
-import { Sender, type SenderOptions } from '../../src/sender/sender.ts';
+import { Sender } from '../../src/sender/sender.ts';
+import type { SenderOptions } from '../../src/sender/sender-options.ts';
 import { defaultMaxDelete } from '../../src/snapshot/guard.ts';
 import type { FakeReceiver } from './fake-receiver.ts';
 

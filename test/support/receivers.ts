@@ -1,7 +1,8 @@
 // Receivers with everything at its default, for tests.
 import type { Log } from '../../src/log.ts';
 import { silentLog } from '../../src/log.ts';
-import { Receiver, type ReceiverOptions } from '../../src/receiver/receiver.ts';
+import { Receiver } from '../../src/receiver/receiver.ts';
+import type { ReceiverOptions } from '../../src/receiver/receiver-options.ts';
 import type { PlacedEntry } from '../../src/snapshot/entry.ts';
 import { MessageType } from '../../src/wire/messages.ts';
 import type { FakeSender } from './fake-sender.ts';
