@@ -43,6 +43,8 @@ const fineRangeMax = 1024;
  * eslint, rxjs, prettier, typescript, vue and webpack), and only its ends are looked at.
  */
 const openRangeMax = 2 * 1024;
+/** So far bytes may have moved in a version of which only the size is known. */
+const reachMax = 64 * 1024;
 /** Bytes of a range in a question, and of a hash in its answer. */
 const rangeCost = 10;
 const hashCost = 4;
@@ -84,6 +86,44 @@ export function gapsOf<P extends AnyPiece>(pieces: readonly P[]): readonly Piece
     // Narrowed above, which the compiler does not see of a type parameter.
     open.push(piece as NewPiece<P>);
     size += piece.bytes.length;
+  }
+  end();
+  return gaps;
+}
+
+/**
+ * The gaps in the pieces of a file of whose old version no more than the size is known: the pieces that
+ * are wanted, and where their bytes were if little was inserted or removed.
+ */
+export function strayGapsOf<P extends AnyPiece & { readonly size?: number }>(
+  pieces: readonly P[],
+  isWanted: (piece: P) => boolean,
+  oldSize: number,
+): readonly PieceGap<P>[] {
+  const sizeOf = (piece: P): number =>
+    piece.kind === 'new' ? piece.bytes.length : (piece.size ?? 0);
+  const shift = oldSize - pieces.reduce((sum, piece) => sum + sizeOf(piece), 0);
+  const [back, ahead] =
+    shift < 0 ? [Math.min(-shift, reachMax), 0] : [0, Math.min(shift, reachMax)];
+  const gaps: PieceGap<P>[] = [];
+  let open: NewPiece<P>[] = [];
+  let size = 0;
+  let at = 0;
+  const end = (): void => {
+    const from = Math.max(at - size - back, 0);
+    const old = { from, size: Math.min(at + ahead, oldSize) - from };
+    if (open.length > 0 && old.size > 0) gaps.push(gapOf(open, old));
+    open = [];
+    size = 0;
+  };
+  for (const piece of pieces) {
+    const isOne = piece.kind === 'new' && piece.patch === undefined && isWanted(piece);
+    if (!isOne || size + sizeOf(piece) > gapSizeMax) end();
+    at += sizeOf(piece);
+    if (!isOne) continue;
+    // Narrowed above, which the compiler does not see of a type parameter.
+    open.push(piece as NewPiece<P>);
+    size += sizeOf(piece);
   }
   end();
   return gaps;

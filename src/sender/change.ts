@@ -19,6 +19,8 @@ export interface FileChange extends ChangeBase {
   /** Blocks of the version before, when they are known. */
   readonly basis: Basis | undefined;
   readonly baseVersion: number;
+  /** Of that version. */
+  readonly baseSize: number;
   /** content: the file may differ. trust: second look at content already sent. */
   readonly purpose: 'content' | 'trust';
   /** Monotonic time at which the scan saw the file like this. */

@@ -137,6 +137,11 @@ export class InFlight {
     return (this.#lacks.get(placeOf(change)) ?? 0) >= lacksMax;
   }
 
+  /** Was the receiver lately without something that the content referred to? */
+  hasLacked(change: FileChange): boolean {
+    return this.#lacks.has(placeOf(change));
+  }
+
   async commit(items: readonly Item[], sent: Sent): Promise<void> {
     const { connection, gauge } = this.#options;
     const commit = this.#nextCommit++;

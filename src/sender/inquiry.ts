@@ -1,7 +1,7 @@
 // What is asked of the receiver about content that was read, before it is sent: which of its blocks
 // are there already, and where grains of the version before are not here, what they are.
-import { gapsOf, type PieceGap, refineGaps } from '../blocks/gap-refiner.ts';
-import { refinedUnaskedBytesMin } from '../limits.ts';
+import { gapsOf, type PieceGap, refineGaps, strayGapsOf } from '../blocks/gap-refiner.ts';
+import { largeFileSize, refinedUnaskedBytesMin } from '../limits.ts';
 import type { Connection } from '../net/connection.ts';
 import { askedOffsetMax } from '../wire/block-codec.ts';
 import { givesGrains } from '../wire/messages.ts';
@@ -9,8 +9,9 @@ import type { FileChange } from './change.ts';
 import type { FileContent, ReadPiece } from './content.ts';
 import type { FileReader } from './file-reader.ts';
 import type { GrainQuestions } from './grain-questions.ts';
+import type { InFlight } from './in-flight.ts';
 import type { Asked } from './item.ts';
-import type { Offers } from './offers.ts';
+import { askedSizeMin, type Offers } from './offers.ts';
 
 /**
  * bytes: the receiver is asked for grains wherever that may save bytes. time: never. auto: where it
@@ -28,6 +29,7 @@ export interface InquiryOptions {
   readonly offers: Offers;
   readonly questions: GrainQuestions;
   readonly reader: FileReader;
+  readonly inFlight: InFlight;
   readonly optimize: Optimize;
 }
 
@@ -50,22 +52,54 @@ export class Inquiry {
   /** All questions about these files go out together; those about grains may have a second round. */
   async ask(files: readonly ReadFile[]): Promise<Asked> {
     const needed = this.#options.offers.ask(files.flatMap(({ content }) => content.pieces));
-    const gaps = this.#gaps(files);
-    if (gaps.length === 0) return { needed: await needed, patches: noPatches };
-    const [all, patches] = await Promise.all([needed, this.#refine(gaps, needed)]);
-    return { needed: all, patches };
+    const asked = files.filter(({ change }) => this.#mayRefine(change));
+    const gaps = this.#worthIt(
+      asked.flatMap(({ change, content }) =>
+        gapsOf(content.pieces).map(gap => ({ ...gap, change })),
+      ),
+    );
+    const [all, patches, strays] = await Promise.all([
+      needed,
+      this.#refine(gaps, needed),
+      this.#refineStrays(asked, needed),
+    ]);
+    return { needed: all, patches: strays.size === 0 ? patches : new Map([...patches, ...strays]) };
   }
 
-  /** Those that are worth asking about. */
-  #gaps(files: readonly ReadFile[]): readonly FileGap[] {
+  #mayRefine({ baseVersion, purpose }: FileChange): boolean {
     const { connection, optimize } = this.#options;
-    if (optimize === 'time' || (connection.peerFeatures & givesGrains) === 0n) return [];
-    const gaps = files.flatMap(({ change, content }) => {
-      if (change.baseVersion === 0 || change.purpose === 'trust') return [];
-      return gapsOf(content.pieces).map(gap => ({ ...gap, change }));
+    if (optimize === 'time' || (connection.peerFeatures & givesGrains) === 0n) return false;
+    return baseVersion > 0 && purpose === 'content';
+  }
+
+  #worthIt(gaps: readonly FileGap[]): readonly FileGap[] {
+    if (this.#options.optimize !== 'bytes' && !this.#savesTime(gaps)) return [];
+    return gaps.filter(({ bytes, old }) => {
+      return bytes.length > askedSizeMin && old.from + old.size <= askedOffsetMax;
     });
-    const isSaid = ({ old }: FileGap): boolean => old.from + old.size <= askedOffsetMax;
-    return optimize === 'bytes' || this.#savesTime(gaps) ? gaps.filter(isSaid) : [];
+  }
+
+  /**
+   * After the state was lost nothing is known of a version but its size: then only what the receiver
+   * lacks is a gap. Of large files it would keep unfinished stages from going on, so not of them.
+   */
+  async #refineStrays(
+    files: readonly ReadFile[],
+    needed: Promise<ReadonlySet<ReadPiece>>,
+  ): Promise<ReadonlyMap<ReadPiece, Buffer>> {
+    const { inFlight } = this.#options;
+    const strays = files.filter(({ change }) => {
+      const isSmall = change.entry.size < largeFileSize;
+      return change.basis === undefined && isSmall && !inFlight.hasLacked(change);
+    });
+    if (strays.length === 0) return noPatches;
+    const wanted = await needed;
+    const gaps = strays.flatMap(({ change, content }) =>
+      strayGapsOf(content.pieces, piece => wanted.has(piece), change.baseSize).map(gap => {
+        return { ...gap, change };
+      }),
+    );
+    return this.#refine(this.#worthIt(gaps), needed);
   }
 
   /** Would sending all of it take longer than two round trips and the work of both sides? */
@@ -83,6 +117,7 @@ export class Inquiry {
     gaps: readonly FileGap[],
     needed: Promise<ReadonlySet<ReadPiece>>,
   ): Promise<ReadonlyMap<ReadPiece, Buffer>> {
+    if (gaps.length === 0) return noPatches;
     const { questions, reader } = this.#options;
     const patches = await refineGaps(gaps, {
       ask: asked =>

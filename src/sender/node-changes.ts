@@ -167,6 +167,7 @@ export class NodeChanges {
       entry,
       basis,
       baseVersion: before,
+      baseSize: before > 0 ? (known?.entry.size ?? 0) : 0,
       purpose: 'content',
       seenMs: clockMs(),
       isNew: from.isNew,

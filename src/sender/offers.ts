@@ -7,8 +7,8 @@ import type { Connection } from '../net/connection.ts';
 import { MessageType, type Need } from '../wire/messages.ts';
 import type { ReadPiece } from './content.ts';
 
-/** A block that costs no more than this is sent unasked. */
-const askedSizeMin = 256;
+/** What costs no more than this is sent unasked. */
+export const askedSizeMin = 256;
 
 interface Question {
   readonly batch: number;

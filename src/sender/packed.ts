@@ -75,7 +75,7 @@ function changeSize(change: Change): number {
         fixed + entrySize(change) + 6 + 1 + change.fromName.length + 2 + change.fromPath.length
       );
     case 'file':
-      return fixed + entrySize(change) + 4 + 1 + 8 + 1 + basisSize(change.basis);
+      return fixed + entrySize(change) + 4 + 8 + 1 + 8 + 1 + basisSize(change.basis);
     case 'attributes':
       return fixed + entrySize(change);
     default:
@@ -111,6 +111,7 @@ function writeChange(writer: FieldWriter, change: Change): void {
       break;
     case 'file':
       writer.u32(change.baseVersion);
+      writer.size(change.baseSize);
       writer.flag(change.purpose === 'trust');
       writer.size(Math.round(change.seenMs));
       writer.flag(change.isNew);
@@ -152,6 +153,7 @@ function readChange(reader: FieldReader): Change {
         name,
         entry,
         baseVersion: reader.u32('base'),
+        baseSize: reader.size('base size'),
         purpose: reader.flag('purpose') ? 'trust' : 'content',
         seenMs: reader.size('seen'),
         isNew: reader.flag('new'),

@@ -151,6 +151,7 @@ export class Rereads {
       entry,
       basis: this.#state.store.basis(entry.id, entry.version),
       baseVersion: entry.version,
+      baseSize: entry.size,
       purpose: 'trust',
       seenMs: clockMs() - trustAfterMs,
       isNew: false,

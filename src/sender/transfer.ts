@@ -67,7 +67,7 @@ export class Transfer {
     const reader = new FileReader(options.reader);
     const shared = {
       ...{ control, troubles, inFlight, reader },
-      inquiry: new Inquiry({ ...options, offers, questions, reader }),
+      inquiry: new Inquiry({ ...options, inFlight, offers, questions, reader }),
       stages,
       departures: new Departures(),
       looks: new SecondLooks(options.scanner),

@@ -21,7 +21,7 @@ function lookAt(index: number, size: number): FileChange {
       name: name(`f${index}`),
       entry,
     },
-    ...{ basis: undefined, baseVersion: 1, purpose: 'trust', seenMs: 0, isNew: false },
+    ...{ basis: undefined, baseVersion: 1, baseSize: 0, purpose: 'trust', seenMs: 0, isNew: false },
   };
 }
 

@@ -11,7 +11,14 @@ function file(token: number, size: number): Change {
   };
   return {
     ...{ kind: 'file', token, path: `f${token}`, parent: rootId, name: name(`f${token}`), entry },
-    ...{ basis: undefined, baseVersion: 0, purpose: 'content', seenMs: 0, isNew: true },
+    ...{
+      basis: undefined,
+      baseVersion: 0,
+      baseSize: 0,
+      purpose: 'content',
+      seenMs: 0,
+      isNew: true,
+    },
   };
 }
 

@@ -16,19 +16,30 @@ function changeOf(changes: Partial<FileChange>): FileChange {
   };
   return {
     ...{ kind: 'file', token: 0, path: 'f', parent: rootId, name: name('f'), entry },
-    ...{ basis: undefined, baseVersion: 3, purpose: 'content', seenMs: 0, isNew: false },
+    ...{
+      basis: undefined,
+      baseVersion: 3,
+      baseSize: 0,
+      purpose: 'content',
+      seenMs: 0,
+      isNew: false,
+    },
     ...changes,
   };
 }
 
 /** New blocks of 64 KiB, `size` bytes in gaps of one. */
-function contentOf(size: number): FileContent {
+function contentOf(size: number, isAdopted = false): FileContent {
   const bytes = Buffer.alloc(65_536);
   const pieces = Array.from({ length: size / bytes.length }, (_, i): ReadPiece[] => [
     { kind: 'copy', from: 2 * i, count: 1 },
     { kind: 'new', id: Buffer.alloc(16), bytes, old: { from: (2 * i + 1) * 65_536, size: 65_536 } },
   ]);
-  return { pieces: pieces.flat() } as unknown as FileContent;
+  const all = pieces.flat();
+  const adopted = all.flatMap(piece => {
+    return piece.kind === 'new' ? [{ kind: piece.kind, id: piece.id, bytes: piece.bytes }] : [];
+  });
+  return { pieces: isAdopted ? adopted : all } as unknown as FileContent;
 }
 
 interface Case {
@@ -38,6 +49,11 @@ interface Case {
   readonly roundTripMs?: number;
   readonly features?: bigint;
   readonly change?: Partial<FileChange>;
+  /** Nothing is known of the version before but its size. */
+  readonly isAdopted?: boolean;
+  readonly hasLacked?: boolean;
+  /** The receiver has so many of the pieces. */
+  readonly heldCount?: number;
 }
 
 /** How many ranges were asked for in the first round, and what of. */
@@ -49,7 +65,10 @@ async function asked(one: Case): Promise<number> {
       creditBytesPerSecond: one.rate ?? 0,
       creditRoundTripMs: one.roundTripMs ?? 0,
     },
-    offers: { ask: async () => new Set() },
+    offers: {
+      ask: async (pieces: readonly ReadPiece[]) =>
+        new Set(pieces.slice(one.heldCount ?? pieces.length)),
+    },
     questions: {
       ask: async (all: readonly unknown[]) => {
         ranges.push(...all);
@@ -57,10 +76,14 @@ async function asked(one: Case): Promise<number> {
       },
     },
     reader: { match: async () => [] },
+    inFlight: { hasLacked: () => one.hasLacked ?? false },
     optimize: one.optimize ?? 'auto',
   };
   const inquiry = new Inquiry(options as unknown as InquiryOptions);
-  const file = { change: changeOf(one.change ?? {}), content: contentOf(one.size ?? mebibyte / 2) };
+  const file = {
+    change: changeOf(one.change ?? {}),
+    content: contentOf(one.size ?? mebibyte / 2, one.isAdopted),
+  };
   await inquiry.ask([file]);
   return ranges.length;
 }
@@ -69,6 +92,9 @@ t.test('when grains are asked for', async t => {
   const slow = { rate: 1e6, roundTripMs: 50 };
   const fast = { rate: 1e9, roundTripMs: 1 };
   const far = { rate: 20e6, roundTripMs: 500 };
+  const change = { baseSize: mebibyte / 2 };
+  const adopted = { isAdopted: true, change };
+  const large = { ...changeOf({}).entry, size: 4 * mebibyte };
   const rows: [string, Case, number][] = [
     ['little, and nothing is known of the link', {}, 8],
     ['little, however fast the link', { ...fast }, 8],
@@ -81,6 +107,10 @@ t.test('when grains are asked for', async t => {
     ['little, for time', { ...slow, optimize: 'time' }, 0],
     ['a receiver that tells none', { features: 0n, optimize: 'bytes' }, 0],
     ['a file that the receiver has no version of', { change: { baseVersion: 0 } }, 0],
+    ['of what is known by its size only, what the receiver lacks', { ...adopted, heldCount: 5 }, 1],
+    ['the same, of a large file', { ...adopted, change: { ...change, entry: large } }, 0],
+    ['the same, after it was refused', { ...adopted, hasLacked: true }, 0],
+    ['the same, of a file that was empty', { isAdopted: true }, 0],
     ['a second look', { change: { purpose: 'trust' } }, 0],
   ];
   for (const [what, one, count] of rows) t.equal(await asked(one), count, what);
@@ -108,6 +138,7 @@ t.test('what the receiver has already is not looked at, nor asked about again', 
         return jobs.map((_, i) => [{ at: 0, from: (2 * i + 1) * 65_536, size: 61_440 }]);
       },
     },
+    inFlight: { hasLacked: () => false },
     optimize: 'auto',
   };
   const inquiry = new Inquiry(options as unknown as InquiryOptions);

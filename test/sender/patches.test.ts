@@ -118,6 +118,7 @@ async function forgetful(
     readonly lie?: (message: Message) => readonly Message[];
     readonly edit?: (content: Buffer) => Buffer;
     readonly changes?: Partial<SenderOptions>;
+    readonly losesAll?: boolean;
   } = {},
 ) {
   const receiver = new FakeReceiver();
@@ -133,7 +134,8 @@ async function forgetful(
     while (!isDone(Object.keys(files).length)) yield;
   };
   await live(folder, receiver, first);
-  fs.rmSync(join(folder, 'state', 'grains'));
+  const lost = options.losesAll ? 'state' : 'state/grains';
+  fs.rmSync(join(folder, lost), { recursive: true });
   const edited = options.edit ?? flipMiddle;
   const told: Extract<Message, { type: typeof MessageType.Grains }>[] = [];
   receiver.isLenient = options.lie !== undefined;
@@ -178,6 +180,13 @@ t.test('files edited together share two questions', async t => {
   t.ok(told.length <= 8, `${told.length} answers`);
 });
 
+t.test('with its whole state lost, only what the receiver lacks is asked about', async t => {
+  const { bytes, told, resent } = await forgetful(t, many, { losesAll: true });
+  t.ok(bytes < 100 * 200, `${bytes} bytes`);
+  t.ok(told.length <= 8, `${told.length} answers`);
+  t.equal(resent, 0);
+});
+
 t.test('a large file is patched as well, in its stage', async t => {
   const { bytes, told } = await forgetful(t, large);
   t.ok(bytes < 300, `${bytes} bytes`);
@@ -204,9 +213,12 @@ t.test('a receiver that lies about its grains costs bytes, and that is counted',
     return [{ ...message, ranges }];
   };
   const files = { a: noise(4, 20_000), b: noise(5, 20_000) };
-  const { resent, bytes } = await forgetful(t, files, { lie: swapped, edit: secondHalf });
-  t.ok(resent > 0, `${resent} were refused`);
-  t.ok(bytes >= 40_000, `${bytes} bytes`);
+  for (const losesAll of [false, true]) {
+    const options = { lie: swapped, edit: secondHalf, losesAll };
+    const { resent, bytes } = await forgetful(t, files, options);
+    t.equal(resent, 2, 'each file was refused once');
+    t.ok(bytes >= 40_000, `${bytes} bytes`);
+  }
 });
 
 t.test('a receiver that does not have the version any more is sent bytes', async t => {
