@@ -140,8 +140,9 @@ t.test('more than can be kept: named each time, and the content is there', skip,
   }
   setXattr(passes.at('other'), 'o', '01');
   for (const round of [1, 2]) {
-    const { code, lines } = await passes.pass('--xattrs');
+    const { code, lines, operations } = await passes.pass('--xattrs');
     t.equal(code, 23, `round ${round}`);
+    if (round > 1) t.equal(operations, 0, 'nothing is sent again');
     const named = lines.filter(line => line.includes('more than 16 KiB of extended attributes'));
     t.match(named.sort(), [/"path":"folder"/, /"path":"large"/], `round ${round}`);
     t.strictSame(passes.differences(), []);
@@ -311,10 +312,10 @@ function change(source: string, random: () => number): void {
 }
 
 t.test('random changes, pass after pass', skip, async t => {
-  for (let seed = 1; seed <= 3; seed++) {
+  for (let seed = 1; seed <= 2; seed++) {
     const random = seededRandom(seed);
     const passes = new LocalPasses(makeDiskFolder(t));
-    for (let pass = 0; pass < 6; pass++) {
+    for (let pass = 0; pass < 4; pass++) {
       for (let i = 0; i < 40; i++) change(passes.source, random);
       t.equal((await passes.pass('-X')).code, 0, `seed ${seed}, pass ${pass}`);
       t.strictSame(passes.differences(), [], `seed ${seed}, pass ${pass}`);

@@ -131,11 +131,13 @@ t.test('what the file system does not hold is refused; the others flow', skip, a
   const { root, sender } = await start(t);
   const huge = pack({ huge: '41'.repeat(16_000) });
   const file = sender.file(rootId, 'file', 'content', { xattrs: pack({ a: '01' }) });
-  await sender.commit([file]);
+  const old = sender.directory(rootId, 'old', { xattrs: pack({ a: '01' }) });
+  await sender.commit([file, old]);
   const asked = [
     sender.file(rootId, 'large', 'content', { xattrs: huge }),
     sender.directory(rootId, 'folder', { xattrs: huge }),
     changed(file, huge),
+    changed(old, huge),
     sender.file(rootId, 'other', 'content', { xattrs: pack({ b: '02' }) }),
   ];
   const { rejected } = await sender.commit(asked);
@@ -145,14 +147,15 @@ t.test('what the file system does not hold is refused; the others flow', skip, a
   }
   t.match(
     rejected,
-    [0, 1, 2].map(index => ({ index, reason: 'xattrs' })),
+    [0, 1, 2, 3].map(index => ({ index, reason: 'xattrs' })),
   );
   for (const { message } of rejected) t.match(message, /does not hold its extended attributes/);
-  t.same(treeXattrs(root), { file: { a: '01' }, other: { b: '02' } }, 'and they are as they were');
+  const before = { file: { a: '01' }, old: { a: '01' } };
+  t.same(treeXattrs(root), { ...before, other: { b: '02' } }, 'and they are as they were');
   const records = (await listEntries(sender)).map(({ name, entry }) => [name, entry.xattrs]);
-  const expected = [file, asked[3]].map(one => [one?.name, one?.entry.xattrs]);
+  const expected = [file, old, asked[4]].map(one => [one?.name, one?.entry.xattrs]);
   t.strictSame(records, expected, 'records as well');
-  t.strictSame(fs.readdirSync(root).sort(), ['.replica', 'file', 'other']);
+  t.strictSame(fs.readdirSync(root).sort(), ['.replica', 'file', 'old', 'other']);
 });
 
 for (const crashAt of ['attributes 0', 'attributes 1', 'end', 'attributes', 'records']) {
