@@ -9,6 +9,12 @@ export function sessionError(error: unknown): unknown {
   return message === undefined ? error : new ReplicaError('ERR_IO', message, { cause: error });
 }
 
+/** A full disk, or one that fails. */
+export function isInputOutput(error: unknown): boolean {
+  const cause = sessionError(error);
+  return cause instanceof ReplicaError && cause.code === 'ERR_IO';
+}
+
 /** Undefined: the connection is broken, there is nobody to tell. */
 export function failureOf(error: unknown): Omit<Failure, 'type'> | undefined {
   if (!(error instanceof ReplicaError)) return { code: 'bug', message: 'internal error' };

@@ -13,7 +13,7 @@ import { type Caller, hear, noteCaller } from './caller.ts';
 import { Caretaker, caretakerPauses } from './caretaker.ts';
 import { Committer } from './commit.ts';
 import { Exclusive } from './exclusive.ts';
-import { failureOf, fenced, fencedText, foreign, sessionError } from './failure.ts';
+import { failureOf, fenced, fencedText, foreign, isInputOutput, sessionError } from './failure.ts';
 import { failureText, noTotals, type ReceiverFigures } from './figures.ts';
 import { Flush } from './flush.ts';
 import { Folders, privateName } from './folders.ts';
@@ -84,6 +84,7 @@ export class Receiver {
     let folders: Folders | undefined;
     let lock: Lock | undefined;
     let store: ReplicaStore | undefined;
+    let folder: string | undefined;
     try {
       const isOurs = root.lstat(privateName) !== undefined;
       if (!isOurs && options.isOnlyVerified) {
@@ -93,7 +94,7 @@ export class Receiver {
         const text = `'${options.root}' is not empty: give an empty folder, or --adopt to take over`;
         throw new ReplicaError('ERR_PATH', `${text} what is there`);
       }
-      const folder = chooseStateFolder(options);
+      folder = chooseStateFolder(options);
       folders = Folders.open(root);
       lock = Lock.take(folders.base);
       const isDurable = options.fsync === 'batch' && !isVolatile(options.root);
@@ -113,6 +114,8 @@ export class Receiver {
       if (!options.isOnlyVerified) receiver.#caretaker = receiver.#newCaretaker();
       return receiver;
     } catch (error) {
+      // The state is not to blame.
+      if (folder && lock && isInputOutput(error)) endStart(folder);
       await store?.close();
       lock?.release();
       if (folders) folders.close();

@@ -178,5 +178,6 @@ async function adoptKept({ folders, store, nowMs }: RecoverOptions): Promise<voi
     }
     if (rows.length < rowsMax) break;
   }
-  await changes.write();
+  // A start on a full disk, which has nothing to note, succeeds.
+  if (!changes.isEmpty) await changes.write();
 }

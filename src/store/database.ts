@@ -8,6 +8,8 @@
 // - `getBinaryFast` returns a large shared Buffer with a false `length`: `get` copies, use that.
 // - A file that is shorter than its meta page says is read through a mapping: SIGBUS, not an error.
 //   Therefore the size is checked before opening.
+// - On a full file system it writes behind a buffer of its own for the error message, and a new lock
+//   file is SIGBUS: both end the process, at once or later. So room is looked for before it is used.
 import fs from 'node:fs';
 import { join } from 'node:path';
 import { type Database, open, type RootDatabase } from 'lmdb';
@@ -36,6 +38,7 @@ export class StateDatabase<T extends string> {
     fs.mkdirSync(options.folder, { recursive: true, mode: 0o700 });
     const fault = databaseFault(options.folder);
     if (fault !== undefined) throw new ReplicaError('ERR_STATE', fault);
+    if (!hasLockFile(options.folder)) refuseFull(options.folder, roomMin);
     try {
       return new StateDatabase(options);
     } catch (error) {
@@ -71,8 +74,13 @@ export class StateDatabase<T extends string> {
    * Runs `action`, whose puts and removes form one transaction, and resolves when that is durable.
    * `action` is synchronous and sees the state from before: reads inside do not see its writes.
    * It must not throw: what it put before is written all the same. Compute first, put afterwards.
+   * `values`: of the rows that it puts, or removes. Throws ERR_IO, with nothing written.
    */
-  async write(action: () => void): Promise<void> {
+  async write(action: () => void, values: readonly (Buffer | undefined)[] = []): Promise<void> {
+    // Each row may be in a page of its own, of which a new copy is written.
+    const touched = Math.min(values.length * pageSize, fileSize(this.#folder));
+    const bytes = values.reduce((sum, value) => sum + (value?.length ?? 0), 0);
+    refuseFull(this.#folder, roomMin + touched + bytes);
     try {
       await this.#root.batch(action);
     } catch (error) {
@@ -91,10 +99,16 @@ export class StateDatabase<T extends string> {
 
   /**
    * Runs `action` as one transaction on the calling thread, durable on return; reads inside see its
-   * writes (putSync, removeSync). For worker threads: it flushes. A throw undoes it.
+   * writes (putSync, removeSync). For worker threads: it flushes. A throw undoes it. Throws ERR_IO
+   * when it cannot be written.
    */
   transact<R>(action: () => R): R {
-    return this.#root.transactionSync(action);
+    refuseFull(this.#folder, roomMin);
+    try {
+      return this.#root.transactionSync(action);
+    } catch (error) {
+      throw isLibraryError(error) ? writeError(error, this.#folder) : error;
+    }
   }
 
   /** Waits for writes under way. */
@@ -175,17 +189,50 @@ async function commitError(error: unknown, folder: string): Promise<unknown> {
     await error.commitError;
     return error;
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    // A write that found no room for all of its bytes is reported as an input/output error.
-    const why = isFull(folder) ? 'its file system is full: make room' : reason;
-    return new ReplicaError('ERR_IO', `cannot write the state: ${why}`, { cause });
+    return writeError(cause, folder);
   }
 }
 
-function isFull(folder: string): boolean {
-  const { bavail, bsize } = fs.statfsSync(folder);
-  return bavail * bsize < fullBytes;
+function writeError(cause: unknown, folder: string): ReplicaError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  // A write that found no room for all of its bytes is reported as an input/output error.
+  const why = freeBytes(folder) < roomMin ? fullText : reason;
+  return new ReplicaError('ERR_IO', `cannot write the state: ${why}`, { cause });
 }
 
+/** What the system or the database says has a number; errors of ours have not. */
+function isLibraryError(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && typeof error.code === 'number';
+}
+
+function refuseFull(folder: string, bytes: number): void {
+  if (freeBytes(folder) >= bytes) return;
+  throw new ReplicaError('ERR_IO', `cannot write the state: ${fullText}`);
+}
+
+/** Without what is left for root: whether that is usable depends on more than who asks. */
+function freeBytes(folder: string): number {
+  try {
+    const { bavail, bsize } = fs.statfsSync(folder);
+    return bavail * bsize;
+  } catch (error) {
+    // The folder was removed, the database is still open.
+    if (systemCode(error) === undefined) throw error;
+    return Number.POSITIVE_INFINITY;
+  }
+}
+
+/** Is there one whose first page, the only one that few readers use, is on the disk? */
+function hasLockFile(folder: string): boolean {
+  const stats = fs.statSync(join(folder, 'lock.mdb'), { throwIfNoEntry: false });
+  return stats !== undefined && stats.blocks > 0;
+}
+
+function fileSize(folder: string): number {
+  return fs.statSync(join(folder, 'data.mdb'), { throwIfNoEntry: false })?.size ?? 0;
+}
+
+const fullText = 'its file system is full: make room';
 /** Less than that is as good as nothing for a transaction of some thousand records. */
-const fullBytes = 1024 * 1024;
+const roomMin = 1024 * 1024;
+const pageSize = 4096;

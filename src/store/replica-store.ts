@@ -287,10 +287,11 @@ export class ReplicaStore {
   async writeIntents(
     intents: readonly { readonly commit: bigint; readonly bytes: Buffer }[],
   ): Promise<void> {
+    const values = intents.map(({ bytes }) => bytes);
     await this.database.write(() => {
       for (const { commit, bytes } of intents)
         this.database.put('intents', commitKey(commit), bytes);
-    });
+    }, values);
   }
 
   /** Digest of one row as it counts for `head.digest`. */
@@ -308,12 +309,11 @@ export class ReplicaStore {
   async write(rows: readonly Row[], head: Head, contentGrowth: number): Promise<void> {
     const sorted = rows.toSorted(compareRows);
     const headBytes = encodeHead(head);
+    const values = sorted.map(({ value }) => value);
     await this.database.write(() => {
-      for (const { table, key, value } of sorted) {
-        this.database.put(table, key, value);
-      }
+      for (const { table, key, value } of sorted) this.database.put(table, key, value);
       this.database.put('meta', metaKey.head, headBytes);
-    });
+    }, values);
     this.#head = head;
     if (this.#contentBytes !== undefined) this.#contentBytes += contentGrowth;
   }
@@ -321,9 +321,10 @@ export class ReplicaStore {
   /** Entries of the block index, beside any commit. */
   async writeIndex(rows: readonly Row[]): Promise<void> {
     const sorted = rows.toSorted(compareRows);
+    const values = sorted.map(({ value }) => value);
     await this.database.write(() => {
       for (const { table, key, value } of sorted) this.database.put(table, key, value);
-    });
+    }, values);
   }
 
   /** The replica belongs to `source` from now on. */

@@ -6,8 +6,10 @@ import t, { type Test } from 'tap';
 import { Receiver } from '../../src/receiver/receiver.ts';
 import type { SenderEvent } from '../../src/sender/events.ts';
 import { Sender } from '../../src/sender/sender.ts';
+import { FakeSender, rootId } from '../support/fake-sender.ts';
 import { isPrivileged } from '../support/folders.ts';
 import { untilEqual } from '../support/live-pair.ts';
+import { mountTmpfs } from '../support/mounts.ts';
 import { senderOptions } from '../support/push-once.ts';
 import { randomBytes, seededRandom } from '../support/random.ts';
 import { collectingLog, receiverDefaults } from '../support/receivers.ts';
@@ -121,4 +123,30 @@ t.test('a destination that becomes read-only for a while', { skip: fault }, asyn
   run('mount', '-o', 'remount,rw', root);
   await untilEqual(source, root, 30_000);
   t.equal(story.receiver.driftCount, 0);
+});
+
+t.test('a receiver that cannot start on a full disk keeps its state', { skip: fault }, async t => {
+  const root = mountTmpfs(t, '6m');
+  const { log, lines } = collectingLog();
+  const open = (): Promise<Receiver> => Receiver.open({ ...receiverDefaults, root, log });
+  const first = await open();
+  const sender = await FakeSender.open(first);
+  await sender.commit([sender.file(rootId, 'a', 'A')]);
+  await sender.close();
+  await first.close();
+  const fill = join(root, '.replica', 'fill');
+  t.throws(() => fs.writeFileSync(fill, Buffer.alloc(7_000_000)), { code: 'ENOSPC' });
+  // Enough for the lock.
+  fs.truncateSync(fill, fs.statSync(fill).size - 100_000);
+  // Nothing has to be written here; then there is something to be noted.
+  await (await open()).close();
+  fs.mkdirSync(join(root, '.replica', 'kept', '1-unknown'));
+  for (let i = 0; i < 5; i++) {
+    await t.rejects(open(), { code: 'ERR_IO', message: /full: make room/ });
+  }
+  fs.rmSync(fill);
+  const last = await open();
+  t.equal(last.figures.entries, 1);
+  await last.close();
+  t.notMatch(lines.join(), /made anew/);
 });

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { ReplicaError } from '../../src/errors.ts';
 import { databaseFault, StateDatabase } from '../../src/store/database.ts';
+import { isRoot, mountTmpfs } from '../support/mounts.ts';
 
 const tables = ['names', 'meta'] as const;
 
@@ -64,4 +65,42 @@ t.test('a file that is no database is refused and left as it is', async t => {
     new ReplicaError('ERR_STATE', `'${join(folder, 'data.mdb')}' is not a database`),
   );
   t.equal(fs.readFileSync(join(folder, 'data.mdb'), 'utf8'), 'x'.repeat(100_000));
+});
+
+const skip = isRoot ? false : 'only root may mount';
+t.test('a full file system is refused before the library meets it', { skip }, async t => {
+  const point = mountTmpfs(t, '4m');
+  const folder = join(point, 'state');
+  const db = StateDatabase.open({ folder, tables, durable: true });
+  const { meta } = db.tables;
+  const key = Buffer.from('key');
+  db.transact(() => meta.putSync(key, Buffer.from('1')));
+  const fill = join(point, 'fill');
+  t.throws(() => fs.writeFileSync(fill, Buffer.alloc(5_000_000)), { code: 'ENOSPC' });
+  const full = {
+    code: 'ERR_IO',
+    message: 'cannot write the state: its file system is full: make room',
+  };
+  await t.rejects(
+    db.write(() => void meta.put(key, Buffer.from('2'))),
+    full,
+  );
+  t.throws(() => db.transact(() => meta.putSync(key, Buffer.from('3'))), full);
+  const other = join(point, 'other');
+  t.throws(() => StateDatabase.open({ folder: other, tables, durable: true }), full);
+  t.strictSame(meta.get(key), Buffer.from('1'));
+  await db.close();
+
+  const again = StateDatabase.open({ folder, tables, durable: true });
+  t.teardown(() => again.close());
+  t.strictSame(again.tables.meta.get(key), Buffer.from('1'), 'it can be read');
+  fs.rmSync(fill);
+  const room = Buffer.alloc(3_500_000);
+  await t.rejects(
+    again.write(() => void again.tables.meta.put(key, room), [room]),
+    full,
+    'by what is to be written',
+  );
+  await again.write(() => void again.tables.meta.put(key, Buffer.from('4')));
+  t.strictSame(again.tables.meta.get(key), Buffer.from('4'));
 });
