@@ -33,8 +33,10 @@ export function comparePiece(
 /** Can only a look at the content tell whether `now` is what was recorded? */
 export function isDoubtful({ links, stamp }: FileRecord, now: BigIntStats): boolean {
   if (!now.isFile() || now.size !== stamp.size) return false;
-  // Of a file with several names each must be that very file.
-  return links === 1 || now.ino === stamp.ino;
+  // Of a file with several names each must be that very file. Another file with several names is
+  // shared with something else, as tools that look for duplicates do it: it cannot have attributes
+  // of its own.
+  return now.ino === stamp.ino || (links === 1 && now.nlink === 1n);
 }
 
 /** Reads all of the file that `now` was seen at; false where it cannot be read. */

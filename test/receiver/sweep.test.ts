@@ -220,6 +220,25 @@ t.test(
   },
 );
 
+t.test('files of equal content that a tool made one file are two again', async t => {
+  const folder = t.testdir({ source: { a: 'same', b: 'same' }, target: {} });
+  const source = join(folder, 'source');
+  const root = join(folder, 'target');
+  fs.chmodSync(join(source, 'b'), 0o600);
+  fs.utimesSync(join(source, 'b'), 1, 1);
+  const first = await Receiver.open({ ...defaults, root });
+  await pushOnce({ folder, source, receiver: first });
+  await first.close();
+  fs.rmSync(join(root, 'b'));
+  fs.linkSync(join(root, 'a'), join(root, 'b'));
+  const receiver = await open(t, { root });
+  await pushOnce({ folder, source, receiver });
+  t.strictSame(compareTrees(source, root), []);
+  await sweep(receiver);
+  t.strictSame(compareTrees(source, root), []);
+  t.equal(receiver.driftCount, 1, 'once');
+});
+
 t.test('no false alarm while commits come in', async t => {
   const folder = t.testdir({ target: {} });
   const source = join(folder, 'source');
