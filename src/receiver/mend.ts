@@ -1,5 +1,7 @@
 // What a verifier found: each name is looked at again, content included, whatever its times say.
-// What is as recorded stays; attributes are set; anything else is kept and forgotten.
+// What is as recorded stays; attributes are set, those of the root always; anything else is kept
+// and forgotten.
+import { rootId } from '../snapshot/entry.ts';
 import type { MistrustedName } from '../wire/messages.ts';
 import { compareContent } from './sweep-directory.ts';
 import type { SweepView } from './sweep-view.ts';
@@ -13,6 +15,7 @@ export function* mend(
     yield* mendName(one, view);
     yield;
   }
+  view().checkAttributes(rootId);
 }
 
 function* mendName(

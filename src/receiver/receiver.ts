@@ -8,7 +8,7 @@ import { endStart } from '../store/start-count.ts';
 import { canSetOwners } from '../tree/capabilities.ts';
 import { ConfinedDirectory } from '../tree/confined-directory.ts';
 import { findFlush, isVolatile } from '../tree/durable.ts';
-import { type Hello, type Message, MessageType } from '../wire/messages.ts';
+import { type Hello, type Message, MessageType, seesLinksAndRoot } from '../wire/messages.ts';
 import { type Caller, hear, noteCaller } from './caller.ts';
 import { Caretaker, caretakerPauses } from './caretaker.ts';
 import { Committer } from './commit.ts';
@@ -276,13 +276,12 @@ export class Receiver {
       const { log } = this.#options;
       noteCaller(log, connection, hello);
       const session = new VerifySession({
-        ...this.#parts,
-        connection,
+        ...{ ...this.#parts, connection, log },
         exclusive: this.#exclusive,
-        log,
         nowMs: this.#nowMs,
         hasSender: () => this.#live?.session !== undefined,
         onLost: entries => this.#live?.session?.sendLost(entries),
+        seesLinksAndRoot: (hello.features & seesLinksAndRoot) !== 0n,
       });
       await session.run(messages);
     };

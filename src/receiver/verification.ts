@@ -10,7 +10,7 @@ import { checkedBlocksMax, listingEntriesMax, payloadSizeMax } from '../limits.t
 import { type Entry, type NodeId, rootId } from '../snapshot/entry.ts';
 import { decodeEntry } from '../snapshot/entry-codec.ts';
 import type { Name } from '../snapshot/name.ts';
-import { type FileRecord, sameLocalStamp, stampOf } from '../store/receiver-records.ts';
+import { type FileRecord, keptParent, sameLocalStamp, stampOf } from '../store/receiver-records.ts';
 import type { ReplicaStore } from '../store/replica-store.ts';
 import type { ConfinedDirectory } from '../tree/confined-directory.ts';
 import {
@@ -36,6 +36,8 @@ export interface VerificationOptions {
   /** Between slices: what else the process may have to do gets that much. */
   readonly pauseMs: () => number;
   readonly isOver: () => boolean;
+  /** The verifier can be told of hard links that are none, and of the root itself. */
+  readonly seesLinksAndRoot: boolean;
   readonly send: (message: Checked) => Promise<void>;
 }
 
@@ -115,12 +117,26 @@ export class Verification {
 
   *#check(ids: readonly NodeId[], content: boolean): Generator<void, void> {
     for (const id of ids) {
+      if (id === rootId && this.#options.seesLinksAndRoot) yield* this.#root();
       yield* this.#recordedNames(id, content);
       for (const name of this.#list(id)) {
         this.#checkFound(id, name);
         yield;
       }
     }
+  }
+
+  *#root(): Generator<void, void> {
+    const entry = this.#options.store.entry(keptParent, '');
+    const directory = this.#open(rootId);
+    if (!entry || !directory) return;
+    const { xattrs } = this.#options.attributes;
+    const isAttributed = (): boolean => xattrs.has(entry, directory.fd);
+    const finding = this.#attributes(entry, directory.stat(), { isAttributed });
+    yield* this.#add(
+      { parent: rootId, name: '', entry, finding, from: 0, blocks: noBlocks },
+      undefined,
+    );
   }
 
   *#recordedNames(id: NodeId, content: boolean): Generator<void, void> {
@@ -180,18 +196,25 @@ export class Verification {
       const directory = this.#open(id);
       const now = directory?.lstat(name);
       if (!directory || !now) return 'missing';
+      const found = { directory, name, entry, now };
       switch (entry.kind) {
         case 'file':
           if (!now.isFile()) return 'type';
           if (!record) return 'unreadable';
           if (now.size !== record.stamp.size) return 'content';
-          return this.#attributes({ directory, name, entry, now }, record.stamp.mtimeNs);
+          if (record.links > 1 && now.ino !== record.stamp.ino) {
+            return this.#options.seesLinksAndRoot ? 'hard link' : 'type';
+          }
+          return this.#attributes(entry, now, {
+            mtimeNs: record.stamp.mtimeNs,
+            isAttributed: () => this.#isAttributed(found),
+          });
         case 'directory':
           if (!now.isDirectory()) return 'type';
           // A mount point is somebody's wish.
           if (now.dev !== directory.stat().dev) return 'same';
           if (this.#options.store.directory(entry.id)?.ino !== now.ino) return 'type';
-          return this.#attributes({ directory, name, entry, now }, undefined);
+          return this.#attributes(entry, now, { isAttributed: () => this.#isAttributed(found) });
         case 'link':
           if (!now.isSymbolicLink()) return 'type';
           if (directory.readlink(name) !== entry.target) return 'content';
@@ -203,17 +226,23 @@ export class Verification {
     }
   }
 
-  #attributes({ directory, name, entry, now }: Found, mtimeNs: bigint | undefined): Finding {
+  #attributes(
+    entry: Entry,
+    now: BigIntStats,
+    of: { readonly mtimeNs?: bigint; readonly isAttributed: () => boolean },
+  ): Finding {
     const { attributes } = this.#options;
     if (!attributes.hasMode(entry, now)) return 'mode';
     if (!attributes.hasOwner(entry, now)) return 'owner';
-    const { xattrs } = attributes;
-    const isAttributed =
-      entry.xattrs === undefined ||
-      directory.pinned(name, now.ino, pin => xattrs.has(entry, pin)) !== false;
-    if (!isAttributed) return 'xattrs';
-    const isSame = now.mtimeNs === mtimeNs || now.mtimeNs / 1000n === entry.mtimeNs / 1000n;
+    if (!of.isAttributed()) return 'xattrs';
+    const isSame = now.mtimeNs === of.mtimeNs || now.mtimeNs / 1000n === entry.mtimeNs / 1000n;
     return isSame ? 'same' : 'time';
+  }
+
+  #isAttributed({ directory, name, entry, now }: Found): boolean {
+    if (entry.xattrs === undefined) return true;
+    const { xattrs } = this.#options.attributes;
+    return directory.pinned(name, now.ino, pin => xattrs.has(entry, pin)) ?? true;
   }
 
   /** 'changed': it was replaced meanwhile, by a commit or by anybody. */

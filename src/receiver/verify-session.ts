@@ -11,7 +11,10 @@ import { Verification, type VerificationOptions } from './verification.ts';
 
 export interface VerifySessionOptions
   extends SweepOptions,
-    Pick<VerificationOptions, 'folders' | 'store' | 'exclusive' | 'attributes'> {
+    Pick<
+      VerificationOptions,
+      'folders' | 'store' | 'exclusive' | 'attributes' | 'seesLinksAndRoot'
+    > {
   readonly connection: Connection;
   /** Is a sender connected? */
   readonly hasSender: () => boolean;

@@ -17,6 +17,7 @@ import {
   protocolMagic,
   protocolMajor,
   protocolMinor,
+  seesLinksAndRoot,
   setsOwners,
   type Welcome,
 } from '../wire/messages.ts';
@@ -50,7 +51,11 @@ export async function greet(
     magic: protocolMagic,
     major: protocolMajor,
     minor: protocolMinor,
-    features: connection.features | knowsXattrs | (xattrs ? keepsXattrs : 0n),
+    features:
+      connection.features |
+      knowsXattrs |
+      (xattrs ? keepsXattrs : 0n) |
+      (identity.role === 'verifier' ? seesLinksAndRoot : 0n),
     role: identity.role ?? 'sender',
     sourceId: identity.sourceId,
     instanceId: identity.instanceId,

@@ -5,7 +5,7 @@ import { blockId } from '../blocks/block-id.ts';
 import { systemCode } from '../errors.ts';
 import { blockSizeMax } from '../limits.ts';
 import type { AttributeRules } from '../snapshot/attribute-rules.ts';
-import { type Entry, type EntryKind, type NodeId, rootId } from '../snapshot/entry.ts';
+import { type Entry, type NodeId, type PlacedEntry, rootId } from '../snapshot/entry.ts';
 import { IgnoreRules, ignoreFileName } from '../snapshot/ignore.ts';
 import { type Seen, SeenWriter } from '../snapshot/listing.ts';
 import type { Name } from '../snapshot/name.ts';
@@ -18,35 +18,14 @@ import {
   readSourceLink,
   readSourceText,
   SourceListing,
+  seenOfStats,
   statSource,
 } from '../tree/source-listing.ts';
 import type { UserXattrs } from '../tree/user-xattrs.ts';
-import { type CheckedEntry, type Finding, isAttribute } from '../wire/messages.ts';
+import { type CheckedEntry, isAttribute } from '../wire/messages.ts';
 import { compareXattrs } from './compare-xattrs.ts';
+import { type Difference, type DifferenceReason, rootName } from './difference.ts';
 import { isInScope } from './scan-options.ts';
-
-export type DifferenceReason =
-  | Exclude<Finding, 'same'>
-  | 'extra'
-  | 'target'
-  | 'hard link'
-  /** It changed while it was read. */
-  | 'changing';
-
-/** One path at which source and destination are not equal. */
-export interface Difference {
-  /** Below the root, latin1. */
-  readonly path: string;
-  readonly kind: EntryKind | undefined;
-  readonly reason: DifferenceReason;
-  readonly parent: NodeId;
-  readonly name: Name;
-  /** What is recorded there; 0: nothing. */
-  readonly id: NodeId | 0;
-  readonly version: number;
-  /** The receiver is not as its records say; otherwise the source is not. */
-  readonly isTheirs: boolean;
-}
 
 export interface ComparisonOptions {
   /** Latin1. */
@@ -67,6 +46,9 @@ export interface ComparisonCounts {
   readonly bytes: number;
   readonly unreadable: number;
 }
+
+/** As it came, but for the name of the root, which is `rootName`. */
+export type ComparedEntry = PlacedEntry & Pick<CheckedEntry, 'finding' | 'from' | 'blocks'>;
 
 interface Folder {
   readonly id: NodeId;
@@ -168,7 +150,7 @@ export class Comparison {
 
   /** Records of the directories taken, as they come. */
   checked(page: {
-    readonly entries: readonly CheckedEntry[];
+    readonly entries: readonly ComparedEntry[];
     readonly extras: readonly { readonly parent: NodeId; readonly name: Name }[];
   }): readonly Difference[] {
     for (const entry of page.entries) this.#compare(entry);
@@ -240,11 +222,15 @@ export class Comparison {
     return folder.rules.with(folder.path, text);
   }
 
-  #compare(checked: CheckedEntry): void {
+  #compare(checked: ComparedEntry): void {
     const { parent, name, entry, finding, from } = checked;
     const open = this.#open.get(parent);
     if (!open || open.isUnreadable) return;
     if (this.#only && !this.#only.get(parent)?.has(name)) return;
+    if (name === rootName) {
+      this.#compareRoot(open, checked);
+      return;
+    }
     if (from > 0) {
       this.#goOn(open, checked);
       return;
@@ -271,6 +257,16 @@ export class Comparison {
     const isMinor = reason === undefined || isAttribute(reason);
     if (isRead && isMinor) this.#beginFile(open, one, checked, what);
     else if (what) this.#differ(folder, name, entry, what);
+  }
+
+  #compareRoot({ folder }: Open, { entry, finding }: ComparedEntry): void {
+    const { root, attributes } = this.#options;
+    const stats = statSource(root, '', attributes);
+    const seen = stats && seenOfStats(rootName, stats);
+    if (seen === undefined) return;
+    const isTheirs = finding !== 'same';
+    const reason = isTheirs ? finding : this.#reason(folder, seen, entry);
+    if (reason) this.#differ(folder, rootName, entry, { kind: seen.kind, reason, isTheirs });
   }
 
   /** What differs but for the content of a file. */
@@ -322,7 +318,7 @@ export class Comparison {
 
   // -- contents ---------------------------------------------------------------------------------
 
-  #beginFile(open: Open, seen: Seen, checked: CheckedEntry, otherwise: What | undefined): void {
+  #beginFile(open: Open, seen: Seen, checked: ComparedEntry, otherwise: What | undefined): void {
     const { folder } = open;
     const { parent, name, entry } = checked;
     try {
@@ -342,7 +338,7 @@ export class Comparison {
     }
   }
 
-  #goOn(open: Open, checked: CheckedEntry): void {
+  #goOn(open: Open, checked: ComparedEntry): void {
     const at = this.#file;
     // Found to differ by its first blocks.
     if (at?.parent !== checked.parent || at.name !== checked.name) return;
@@ -355,7 +351,7 @@ export class Comparison {
     }
   }
 
-  #compareBlocks({ folder }: Open, { name, entry, blocks }: CheckedEntry): void {
+  #compareBlocks({ folder }: Open, { name, entry, blocks }: ComparedEntry): void {
     const at = this.#file;
     if (!at) return;
     let isSame = true;

@@ -14,12 +14,13 @@ import { UserXattrs } from '../tree/user-xattrs.ts';
 import { type Forgotten, type Message, MessageType } from '../wire/messages.ts';
 import { failureOf, greet, type Messages } from './agree.ts';
 import { WorkerCalls } from './calls.ts';
-import type { ComparisonCounts, Difference } from './comparison.ts';
+import type { ComparisonCounts } from './comparison.ts';
+import { type Difference, rootName } from './difference.ts';
 import { scopePath } from './scan-options.ts';
 import type { VerifyMethods } from './verify-worker.ts';
 import { delay } from './waiting.ts';
 
-export type { Difference } from './comparison.ts';
+export type { Difference } from './difference.ts';
 
 export interface VerifierOptions {
   /** Path of the source, as the user gave it. */
@@ -157,7 +158,11 @@ export class Verifier {
    */
   async mend(differences: readonly Difference[]): Promise<Pick<Forgotten, 'count' | 'hasSender'>> {
     const entries = differences
-      .filter(one => one.isTheirs || one.reason === 'content' || one.reason === 'hard link')
+      .filter(
+        one =>
+          one.name !== rootName &&
+          (one.isTheirs || one.reason === 'content' || one.reason === 'hard link'),
+      )
       .map(({ parent, name, id, isTheirs }) => ({ parent, name, id, isOther: !isTheirs }));
     let count = 0;
     let hasSender = false;

@@ -6,12 +6,8 @@ import type { Name } from '../snapshot/name.ts';
 import { UserXattrs } from '../tree/user-xattrs.ts';
 import type { CheckedEntry } from '../wire/messages.ts';
 import { serveCalls } from './calls.ts';
-import {
-  Comparison,
-  type ComparisonCounts,
-  type ComparisonOptions,
-  type Difference,
-} from './comparison.ts';
+import { Comparison, type ComparisonCounts, type ComparisonOptions } from './comparison.ts';
+import { type Difference, rootName } from './difference.ts';
 
 let comparison: Comparison | undefined;
 const begun = (): Comparison => {
@@ -40,7 +36,11 @@ const methods = {
     readonly entries: readonly (Omit<CheckedEntry, 'blocks'> & { readonly blocks: Uint8Array })[];
     readonly extras: readonly { readonly parent: NodeId; readonly name: Name }[];
   }): readonly Difference[] => {
-    const entries = page.entries.map(one => ({ ...one, blocks: Buffer.from(one.blocks) }));
+    const entries = page.entries.map(({ name, blocks, ...one }) => ({
+      ...one,
+      name: name === '' ? rootName : name,
+      blocks: Buffer.from(blocks),
+    }));
     return begun().checked({ entries, extras: page.extras });
   },
   finish: (_: undefined): { found: readonly Difference[]; counts: ComparisonCounts } => ({

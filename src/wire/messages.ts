@@ -42,6 +42,8 @@ export const givesGrains = 16n;
 export const knowsXattrs = 32n;
 /** A sender's entries have extended attributes; a verifier compares them. */
 export const keepsXattrs = 64n;
+/** Another: this verifier can be told of hard links that are none, and of the root itself. */
+export const seesLinksAndRoot = 128n;
 
 /** First frame of both sides. Roles do not depend on who dialled. */
 export interface Hello {
@@ -323,14 +325,18 @@ export type Finding =
   | 'time'
   | 'unreadable'
   | 'owner'
-  | 'xattrs';
+  | 'xattrs'
+  /** The names of a file are not one file there. */
+  | 'hard link';
 /** The node and its content are there, at most with other attributes. */
 export function isAttribute(finding: string): finding is (typeof attributes)[number] {
   return attributes.some(one => one === finding);
 }
 const attributes = ['mode', 'owner', 'xattrs', 'time'] as const;
 /** One recorded name; a file of more than checkedBlocksMax blocks takes several, in order. */
-export interface CheckedEntry extends PlacedEntry {
+export interface CheckedEntry extends Omit<PlacedEntry, 'name'> {
+  /** '': the root, which is its own parent here. */
+  readonly name: Name | '';
   readonly finding: Finding;
   /** Of a file: its blocks from number `from` on, packed as in a BlockList. */
   readonly from: number;

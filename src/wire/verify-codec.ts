@@ -1,7 +1,12 @@
 // Bytes of what a verifier asks and is told. PROTOCOL.md has the tables.
 import { checkedBlocksMax, listingEntriesMax, verifyIdsMax } from '../limits.ts';
-import { type NodeId, nodeIdMax } from '../snapshot/entry.ts';
-import { encodedEntrySize, readEntry, readName, readNodeId } from '../snapshot/entry-codec.ts';
+import { type NodeId, nodeIdMax, rootId } from '../snapshot/entry.ts';
+import {
+  encodedEntrySize,
+  readEntryOrRoot,
+  readName,
+  readNodeId,
+} from '../snapshot/entry-codec.ts';
 import type { FieldReader } from '../snapshot/field-reader.ts';
 import type { FieldWriter } from '../snapshot/field-writer.ts';
 import { readMany, writeCount } from './counts.ts';
@@ -30,6 +35,7 @@ const findings: readonly Finding[] = [
   'unreadable',
   'owner',
   'xattrs',
+  'hard link',
 ];
 
 export function isVerifyType(type: number): type is VerifyMessage['type'] {
@@ -126,7 +132,8 @@ export function readVerifyMessage(type: VerifyMessage['type'], reader: FieldRead
 
 function readChecked(reader: FieldReader): CheckedEntry {
   const parent = readNodeId(reader, 'parent');
-  const placed = readEntry(reader);
+  const placed = readEntryOrRoot(reader);
+  if (placed.name === '' && parent !== rootId) reader.fail('name', 'is empty');
   const finding = findings[reader.u8('finding', 1, findings.length) - 1] ?? 'unreadable';
   const from = reader.u32('from');
   const count = reader.u16('block count', 0, checkedBlocksMax);

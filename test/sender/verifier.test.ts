@@ -158,6 +158,60 @@ t.test('a bit flipped in the replica is found, mended and kept, wherever it is',
   }
 });
 
+t.test('the top folder is compared, and mended, like any other', async t => {
+  const pair = makePair(t);
+  fs.writeFileSync(join(pair.source, 'file'), 'content');
+  await push(pair);
+  fs.chmodSync(pair.root, 0o711);
+  t.strictSame(await verify(pair), ['mode ']);
+  t.strictSame(await repair(pair), []);
+  fs.utimesSync(pair.root, 1, 1);
+  t.strictSame(await verify(pair), ['time ']);
+  t.strictSame(await repair(pair), []);
+  t.strictSame(compareTrees(pair.source, pair.root), []);
+  fs.chmodSync(pair.source, 0o750);
+  t.strictSame(await verify(pair), ['mode ']);
+  t.strictSame(await repair(pair), []);
+  t.strictSame(compareTrees(pair.source, pair.root), []);
+});
+
+t.test('a hard link that is none at the replica is found and made again', async t => {
+  const pair = makePair(t);
+  fs.mkdirSync(join(pair.source, 'folder'));
+  for (const name of ['a', 'b', 'c']) fs.writeFileSync(join(pair.source, 'folder', name), 'file');
+  fs.linkSync(join(pair.source, 'folder', 'a'), join(pair.source, 'linked'));
+  await push(pair);
+  const path = join(pair.root, 'linked');
+  const { atime, mtime } = fs.statSync(pair.root);
+  const stats = fs.statSync(path);
+  fs.rmSync(path);
+  fs.writeFileSync(path, 'file');
+  fs.utimesSync(path, stats.atime, stats.mtime);
+  fs.utimesSync(pair.root, atime, mtime);
+  t.match(await verify(pair), ['hard link linked']);
+  t.strictSame(await repair(pair), []);
+  t.strictSame(compareTrees(pair.source, pair.root), []);
+});
+
+t.test('a verifier of before is told of neither', async t => {
+  const pair = makePair(t);
+  fs.writeFileSync(join(pair.source, 'a'), 'file');
+  fs.linkSync(join(pair.source, 'a'), join(pair.source, 'b'));
+  await push(pair);
+  fs.rmSync(join(pair.root, 'b'));
+  fs.writeFileSync(join(pair.root, 'b'), 'file');
+  const receiver = await openReceiver(pair.root);
+  t.teardown(() => receiver.close());
+  const verifier = await FakeSender.open(receiver, { role: 'verifier' });
+  await verifier.connection.send({ type: MessageType.Verify, content: true, ids: [rootId] });
+  const { entries } = await verifier.next(MessageType.Checked);
+  t.strictSame(
+    entries.map(({ name, finding }) => `${name} ${finding}`),
+    ['a same', 'b type'],
+  );
+  await verifier.close();
+});
+
 t.test('records forged to match an altered replica deceive nobody', async t => {
   const pair = makePair(t);
   fs.writeFileSync(join(pair.source, 'file'), randomBytes(seededRandom(2), 20_000));
@@ -243,6 +297,7 @@ t.test('each kind of difference is named with its reason', async t => {
     'missing new',
     'mode mode',
     'target ours',
+    'time ',
     'time folder',
     'time time',
     'type type',
@@ -264,7 +319,7 @@ t.test('what is excluded, or outside of the paths given, is not compared', async
   t.strictSame(await verify(pair, { paths: ['in'] }), ['content in/file']);
   t.strictSame(await verify(pair, { exclude: ['/out'] }), ['content in/file']);
   fs.writeFileSync(join(source, '.replicaignore'), 'file\n');
-  t.strictSame(await verify(pair), ['missing .replicaignore']);
+  t.strictSame(await verify(pair), ['missing .replicaignore', 'time ']);
 });
 
 t.test('a list of blocks longer than a frame is compared to its end', async t => {

@@ -253,6 +253,7 @@ function randomChecked(random: () => number): CheckedEntry {
       'unreadable',
       'owner',
       'xattrs',
+      'hard link',
     ]),
     from: isFile ? randomU32(random) : 0,
     blocks: randomBytes(random, isFile ? 18 * some(random, 0) : 0),

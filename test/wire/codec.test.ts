@@ -28,6 +28,9 @@ function entryHex(kind: string, size: string, version: string, letter: string): 
 const fileHex = (letter: string) => entryHex('01', '0000000000000003', '00000001', letter);
 const folderHex = (letter: string) => entryHex('02', '0000000000000000', '00000000', letter);
 
+/** The same without a name, and with id 1. */
+const rootHex = `0201a4000000000001${'0'.repeat(16)}0000000000000006${'0'.repeat(56)}000000`;
+
 const golden: [Message, string][] = [
   [
     helloOf('sender', { minor: 2, features: 3n, takeOver: true, label: 'é' }),
@@ -118,6 +121,14 @@ const golden: [Message, string][] = [
       entries: [
         {
           parent: nodeId(1),
+          name: '',
+          entry: { ...folder, id: nodeId(1) },
+          finding: 'time',
+          from: 0,
+          blocks: Buffer.alloc(0),
+        },
+        {
+          parent: nodeId(1),
           name: name('a'),
           entry: file,
           finding: 'same',
@@ -140,12 +151,22 @@ const golden: [Message, string][] = [
           from: 0,
           blocks: Buffer.alloc(0),
         },
+        {
+          parent: nodeId(1),
+          name: name('l'),
+          entry: file,
+          finding: 'hard link',
+          from: 0,
+          blocks: Buffer.alloc(0),
+        },
       ],
       extras: [{ parent: nodeId(2), name: name('x') }],
     },
-    `01 0003 000000000001 ${fileHex('61')} 01 00000007 0001 1fff ${idHex}
+    `01 0005 000000000001 ${rootHex} 06 00000000 0000
+     000000000001 ${fileHex('61')} 01 00000007 0001 1fff ${idHex}
      000000000001 ${folderHex('64')} 07 00000000 0000
-     000000000001 42 ${folderHex('78').slice(2)} 0005 01610001ff 09 00000000 0000  0001 000000000002 01 78`,
+     000000000001 42 ${folderHex('78').slice(2)} 0005 01610001ff 09 00000000 0000
+     000000000001 ${fileHex('6c')} 0a 00000000 0000  0001 000000000002 01 78`,
   ],
   [
     {
