@@ -25,6 +25,7 @@ import type { UserXattrs } from '../tree/user-xattrs.ts';
 import { type CheckedEntry, isAttribute } from '../wire/messages.ts';
 import { compareXattrs } from './compare-xattrs.ts';
 import { type Difference, type DifferenceReason, rootName } from './difference.ts';
+import { LinkGroups } from './link-groups.ts';
 import { isInScope } from './scan-options.ts';
 
 export interface ComparisonOptions {
@@ -72,6 +73,11 @@ interface Open {
 
 type What = Pick<Difference, 'kind' | 'reason' | 'isTheirs'>;
 
+interface Twin {
+  readonly folder: Folder;
+  readonly name: Name;
+}
+
 interface OpenFile {
   readonly parent: NodeId;
   readonly name: Name;
@@ -82,9 +88,9 @@ interface OpenFile {
 }
 
 const reservedName = '.replica';
+/** What could not be listed is a directory itself: its own name is not at hand. */
+const selfName = '.' as Name;
 const listedBlockSize = 18;
-/** Files with several names whose groups are compared: 100 bytes each. */
-const groupsMax = 1_000_000;
 
 export class Comparison {
   readonly #options: ComparisonOptions;
@@ -98,8 +104,9 @@ export class Comparison {
   #only: ReadonlyMap<NodeId, ReadonlySet<Name>> | undefined;
   #file: OpenFile | undefined;
   #found: Difference[] = [];
-  readonly #nodeOfInode = new Map<string, NodeId>();
-  readonly #inodeOfNode = new Map<NodeId, string>();
+  readonly #groups = new LinkGroups<Twin>();
+  /** In a second look: directories that could not be gone into by the first, by parent and name. */
+  #unentered: ReadonlySet<string> = new Set();
   #counts = { entries: 0, bytes: 0, unreadable: 0 };
 
   constructor(options: ComparisonOptions) {
@@ -122,23 +129,33 @@ export class Comparison {
     this.#open.clear();
     this.#doubted.clear();
     this.#only = undefined;
-    this.#nodeOfInode.clear();
-    this.#inodeOfNode.clear();
+    this.#groups.clear();
     this.#counts = { entries: 0, bytes: 0, unreadable: 0 };
   }
 
   /** Looks again at what differed: a change may have been on its way. */
   beginAgain(differences: readonly Difference[]): void {
     const only = new Map<NodeId, Set<Name>>();
-    for (const { parent, name } of differences) {
+    const add = (parent: NodeId, name: Name): void => {
       const names = only.get(parent);
       if (names) names.add(name);
       else only.set(parent, new Set([name]));
+    };
+    for (const { parent, name } of differences) add(parent, name);
+    // A name alone does not tell whether it is one of a group.
+    for (const { folder, name } of this.#groups.takeTwins()) {
+      this.#doubted.set(folder.id, folder);
+      add(folder.id, name);
     }
-    this.#only = only;
+    const unentered = differences.filter(({ kind, reason }) =>
+      kind === undefined ? reason === 'unreadable' : kind === 'directory' && isGone(reason),
+    );
+    this.#unentered = new Set(unentered.map(({ parent, name }) => `${parent}/${name}`));
     this.#stack = [...only.keys()].flatMap(id => this.#doubted.get(id) ?? []);
-    this.#nodeOfInode.clear();
-    this.#inodeOfNode.clear();
+    // Those that could not be listed are looked at as a whole.
+    for (const [id, names] of only) if (names.has(selfName)) only.delete(id);
+    this.#only = only;
+    this.#groups.clear();
   }
 
   /** Lists the next directories, which the receiver is to be asked about; none: all done. */
@@ -157,7 +174,7 @@ export class Comparison {
     for (const { parent, name } of page.extras) {
       const folder = this.#open.get(parent)?.folder;
       if (!folder || !isInScope(below(folder.path, name), this.#options.scope)) continue;
-      if (this.#only && !this.#only.get(parent)?.has(name)) continue;
+      if (!this.#isWanted(parent, name)) continue;
       this.#differ(folder, name, undefined, { kind: undefined, reason: 'extra', isTheirs: true });
     }
     return this.#take();
@@ -177,6 +194,11 @@ export class Comparison {
 
   close(): void {
     this.#closeFile();
+  }
+
+  /** In a second look some names of some directories are, and all that these lead to. */
+  #isWanted(parent: NodeId, name: Name): boolean {
+    return this.#only?.get(parent)?.has(name) ?? true;
   }
 
   #take(): readonly Difference[] {
@@ -200,13 +222,13 @@ export class Comparison {
         const path = below(folder.path, one.name);
         const isReserved = folder.depth === 0 && one.name === reservedName;
         const isIgnored = isReserved || rules.ignores(path, one.kind === 'directory');
-        if (this.#only && !this.#only.get(folder.id)?.has(one.name)) continue;
+        if (!this.#isWanted(folder.id, one.name)) continue;
         const isTooLarge = one.kind === 'file' && one.size > maxSize;
         if (!isIgnored && isTooLarge) hidden.add(one.name);
         else if (!isIgnored && isInScope(path, scope)) seen.set(one.name, one);
         else if (!isIgnored || !this.#options.deleteExcluded) hidden.add(one.name);
       }
-      if (!this.#only) this.#counts.entries += seen.size;
+      if (!this.#only?.has(folder.id)) this.#counts.entries += seen.size;
       return { folder, rules, seen, hidden, isUnreadable: false };
     } catch (error) {
       if (systemCode(error) === undefined) throw error;
@@ -226,7 +248,7 @@ export class Comparison {
     const { parent, name, entry, finding, from } = checked;
     const open = this.#open.get(parent);
     if (!open || open.isUnreadable) return;
-    if (this.#only && !this.#only.get(parent)?.has(name)) return;
+    if (!this.#isWanted(parent, name)) return;
     if (name === rootName) {
       this.#compareRoot(open, checked);
       return;
@@ -246,8 +268,7 @@ export class Comparison {
       return;
     }
     const isFolder = one.kind === 'directory' && entry.kind === 'directory';
-    const isGone = finding === 'missing' || finding === 'type';
-    if (isFolder && !isGone) this.#descend(open, one, entry.id);
+    if (isFolder && !isGone(finding)) this.#descend(open, one, entry.id);
     const { kind } = one;
     const isTheirs = finding !== 'same';
     const reason = finding === 'same' ? this.#reason(folder, one, entry) : finding;
@@ -288,26 +309,15 @@ export class Comparison {
     const attributed = compareXattrs(this.#options, { path, seen, entry });
     if (attributed !== 'same') return attributed;
     if (seen.mtimeNs !== entry.mtimeNs) return 'time';
-    return seen.kind === 'file' && !this.#isGrouped(seen, entry.id) ? 'hard link' : undefined;
-  }
-
-  /** Are names of one file here names of one file there? */
-  #isGrouped(seen: Seen, id: NodeId): boolean {
-    const inode = `${seen.ino}.${seen.birthtimeNs}`;
-    const other = this.#inodeOfNode.get(id);
-    if (other !== undefined) return other === inode;
-    if (seen.nlink < 2) return true;
-    const node = this.#nodeOfInode.get(inode);
-    if (node !== undefined) return node === id;
-    if (this.#nodeOfInode.size < groupsMax) {
-      this.#nodeOfInode.set(inode, id);
-      this.#inodeOfNode.set(id, inode);
-    }
-    return true;
+    return seen.kind === 'file' &&
+      !this.#groups.isGrouped({ folder, name: seen.name }, seen, entry.id)
+      ? 'hard link'
+      : undefined;
   }
 
   #descend({ folder, rules }: Open, seen: Seen, id: NodeId): void {
-    if (this.#only) return;
+    const isEntered = !this.#unentered.has(`${folder.id}/${seen.name}`);
+    if (this.#only?.has(folder.id) && isEntered) return;
     const path = below(folder.path, seen.name);
     // A mount point is on a device of its own.
     const device = seen.nlink === 2 ? statSource(this.#options.root, path)?.dev : folder.device;
@@ -390,11 +400,15 @@ export class Comparison {
     this.#counts.unreadable++;
     this.#doubted.set(folder.id, folder);
     const path = name === undefined ? folder.path : below(folder.path, name);
-    // Of a directory that cannot be listed: its own name is not at hand.
-    const place = { path, parent: folder.id, name: name ?? ('.' as Name) };
+    const place = { path, parent: folder.id, name: name ?? selfName };
     const what = { kind: undefined, reason: 'unreadable', isTheirs: false } as const;
     this.#found.push({ ...place, id: 0, version: 0, ...what });
   }
+}
+
+/** Then nothing in it was compared either. */
+function isGone(reason: string): boolean {
+  return reason === 'missing' || reason === 'type';
 }
 
 /** Only what this side keeps is compared. */

@@ -13,6 +13,7 @@ import { decodeFile, encodeFile, fileKey, stampOf } from '../../src/store/receiv
 import { ReplicaStore } from '../../src/store/replica-store.ts';
 import { MessageType } from '../../src/wire/messages.ts';
 import { FakeSender, rootId } from '../support/fake-sender.ts';
+import { isPrivileged } from '../support/folders.ts';
 import { fillTree } from '../support/mutate.ts';
 import { pushOnce } from '../support/push-once.ts';
 import { randomBytes, seededRandom } from '../support/random.ts';
@@ -191,6 +192,62 @@ t.test('a hard link that is none at the replica is found and made again', async 
   t.match(await verify(pair), ['hard link linked']);
   t.strictSame(await repair(pair), []);
   t.strictSame(compareTrees(pair.source, pair.root), []);
+});
+
+t.test('a hard link that only the source has is found', async t => {
+  const pair = makePair(t);
+  const folder = join(pair.source, 'folder');
+  fs.mkdirSync(folder);
+  for (const name of ['a', 'b']) {
+    fs.writeFileSync(join(folder, name), 'same');
+    fs.utimesSync(join(folder, name), 1_600_000_000, 1_600_000_000);
+  }
+  await push(pair);
+  const { atime, mtime } = fs.statSync(folder);
+  fs.rmSync(join(folder, 'b'));
+  fs.linkSync(join(folder, 'a'), join(folder, 'b'));
+  fs.utimesSync(folder, atime, mtime);
+  t.match(await verify(pair), ['hard link folder/b']);
+  t.strictSame(await repair(pair), []);
+  t.strictSame(compareTrees(pair.source, pair.root), []);
+});
+
+t.test('what could not be looked into at first is, as a whole, the second time', async t => {
+  const pair = makePair(t);
+  fs.mkdirSync(join(pair.source, 'folder', 'deep'), { recursive: true });
+  for (const name of ['a', 'b']) fs.writeFileSync(join(pair.source, 'folder', 'deep', name), name);
+  const receiver = await openReceiver(pair.root, { isOnlyVerified: false });
+  t.teardown(() => receiver.close());
+  await pushOnce({ ...pair, receiver }, { exclude: ['/folder'] });
+  const verifier = await openVerifier(receiver, pair.source);
+  t.teardown(() => verifier.close());
+  const first = await verifier.pass();
+  t.strictSame(lines(first), ['missing folder']);
+  // A sender is on its way.
+  await pushOnce({ ...pair, receiver }, { exclude: ['b'] });
+  t.match(lines(await verifier.again(first.differences)), ['missing folder/deep/b']);
+  await pushOnce({ ...pair, receiver });
+  t.strictSame(lines(await verifier.again(first.differences)), []);
+});
+
+const locked = isPrivileged ? 'root may read everything' : false;
+t.test('a directory that can be listed again is compared', { skip: locked }, async t => {
+  const pair = makePair(t);
+  const folder = join(pair.source, 'folder');
+  fs.mkdirSync(folder);
+  fs.writeFileSync(join(folder, 'file'), 'content');
+  await push(pair);
+  flip(join(pair.root, 'folder', 'file'), 0);
+  const { mode } = fs.statSync(folder);
+  fs.chmodSync(folder, 0);
+  const receiver = await openReceiver(pair.root);
+  t.teardown(() => receiver.close());
+  const verifier = await openVerifier(receiver, pair.source);
+  t.teardown(() => verifier.close());
+  const { differences } = await verifier.pass();
+  fs.chmodSync(folder, mode);
+  t.match(lines({ differences }), ['mode folder', 'unreadable folder']);
+  t.strictSame(lines(await verifier.again(differences)), ['content folder/file']);
 });
 
 t.test('a verifier of before is told of neither', async t => {
