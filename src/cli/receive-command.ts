@@ -1,11 +1,11 @@
 // `replica receive`: holds a replica and lets senders that have a key write to it.
 import { resolve } from 'node:path';
-import { Duplex } from 'node:stream';
 import { Command, Option } from 'clipanion';
 import type { Log } from '../log.ts';
 import { formatAddress } from '../net/address.ts';
 import type { Connection } from '../net/connection.ts';
 import type { OnRead } from '../net/connection-options.ts';
+import { pipeDuplex } from '../net/pipe-duplex.ts';
 import { formatPairing, type Key } from '../store/key-file.ts';
 import { readDestinationSettings } from './destination-settings.ts';
 import { readDestinations } from './destinations.ts';
@@ -146,7 +146,7 @@ export class ReceiveCommand extends ReplicaCommand {
     const { stdin, stdout, signal } = this.context;
     const onRead = this.#sweepMemory();
     stdout.write(stdioBanner);
-    const stream = Duplex.from({ readable: stdin, writable: stdout });
+    const stream = pipeDuplex(stdin, stdout);
     const connection = await this.programs.connectionOver(stream, 'stdin', { signal, onRead });
     await serve(connection, service);
   }

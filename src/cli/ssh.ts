@@ -1,11 +1,11 @@
 // A receiver at the other end of `ssh`: `replica receive --stdio` run by the user's own ssh, its
 // frames over stdin and stdout. ssh proves who is who and encrypts; no key of ours is needed.
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
-import { Duplex } from 'node:stream';
 import { type ErrorCode, ReplicaError, systemCode } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { Connection } from '../net/connection.ts';
 import type { Compression } from '../net/packing.ts';
+import { pipeDuplex } from '../net/pipe-duplex.ts';
 import type { Throttle } from '../net/throttle.ts';
 import { printable } from '../snapshot/name.ts';
 import { ExitCode } from './exit-code.ts';
@@ -46,7 +46,7 @@ export async function dialSsh(options: SshOptions): Promise<Connection> {
     throw error;
   }
   lines.isConnected = true;
-  const stream = Duplex.from({ readable: child.stdout, writable: child.stdin });
+  const stream = pipeDuplex(child.stdout, child.stdin);
   const { compression, throttle } = options;
   const connection = Connection.over(stream, {
     checksum: true,
