@@ -31,7 +31,7 @@ export interface OpenLog {
   readonly log: Log;
   /** What ended the command, for the log file; stderr gets its line from cli.ts. */
   noteFailure(error: unknown): void;
-  /** Opens the log file anew, after a log rotation moved it. */
+  /** Opens the log file anew, after a log rotation moved it; stays with it where that fails. */
   reopen(): void;
   close(): void;
 }
@@ -59,12 +59,20 @@ export async function openLog(options: LogOptions): Promise<OpenLog> {
     formatters: { level: (label: string) => ({ level: label }) },
     serializers: { error: pino.stdSerializers.err },
   };
+  const log = pino(format, pino.multistream(streams));
   return {
-    log: pino(format, pino.multistream(streams)),
+    log,
     noteFailure: error => {
       if (file !== undefined) pino(format, file).error({ error }, 'the command failed');
     },
-    reopen: () => file?.reopen(),
+    reopen: () => {
+      try {
+        file?.reopen();
+      } catch (error) {
+        if (!(error instanceof ReplicaError)) throw error;
+        log.warn({ code: error.code }, `${error.message}: it goes on in the file of before`);
+      }
+    },
     close: () => file?.close(),
   };
 }
@@ -107,6 +115,8 @@ function plainStream(stderr: Writable): { write(line: string): unknown } {
 class LogFile {
   readonly #path: string;
   #fd: number;
+  /** The last line has no end: the disk became full within it. */
+  #isTorn = false;
 
   constructor(path: string) {
     this.#path = path;
@@ -116,7 +126,8 @@ class LogFile {
   /** A full disk must not end replication: the line is lost, stderr has it. */
   write(line: string): void {
     try {
-      writeSync(this.#fd, line);
+      const bytes = Buffer.from(this.#isTorn ? `\n${line}` : line);
+      this.#isTorn = writeSync(this.#fd, bytes) < bytes.length;
     } catch (error) {
       if (systemCode(error) === undefined) throw error;
     }
@@ -125,6 +136,7 @@ class LogFile {
   reopen(): void {
     const previous = this.#fd;
     this.#fd = this.#open();
+    this.#isTorn = false;
     closeSync(previous);
   }
 

@@ -3,7 +3,9 @@
 import { homedir, hostname } from 'node:os';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { systemCode } from '../errors.ts';
 import { runCli } from './cli.ts';
+import { ExitCode } from './exit-code.ts';
 
 // A heap may double before it is tidied up, instead of growing to four times what is alive: a first copy
 // of 100,000 files takes 3% longer and 200 MiB instead of 270.
@@ -35,16 +37,21 @@ for (const name of ['SIGINT', 'SIGTERM'] as const) {
 }
 // `replica up` started this process, and is gone.
 process.once('disconnect', () => stop.abort());
-for (const stream of [process.stdout, process.stderr]) {
+// A full disk below it, or a terminal that is gone, must not end replication: --log-file has all lines.
+process.stderr.on('error', () => {});
+let isOutputLost = false;
+process.stdout.on('error', error => {
+  const code = systemCode(error) ?? error.message;
   // The reader of a pipe went away (`| head`): nobody is left to tell.
-  stream.on('error', error => {
-    if (!('code' in error) || error.code !== 'EPIPE') throw error;
-  });
-}
+  if (isOutputLost || code === 'EPIPE') return;
+  isOutputLost = true;
+  process.exitCode ||= ExitCode.Io;
+  process.stderr.write(`replica: cannot write to standard output (${code})\n`);
+});
 
 let isThreadHung = false;
 
-process.exitCode = await runCli(process.argv.slice(2), {
+const exitCode = await runCli(process.argv.slice(2), {
   stdin: process.stdin,
   stdout: process.stdout,
   stderr: process.stderr,
@@ -64,6 +71,8 @@ process.exitCode = await runCli(process.argv.slice(2), {
     return () => void process.off('SIGHUP', handler);
   },
 });
+
+process.exitCode = exitCode === ExitCode.Done && isOutputLost ? ExitCode.Io : exitCode;
 
 // Everything is closed and durable by now. A thread that hangs in a system call would keep the
 // process for ever, in process.exit too, which joins it: the kernel ends it, as the last resort.

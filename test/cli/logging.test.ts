@@ -1,8 +1,22 @@
-import { readFileSync, renameSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  closeSync,
+  existsSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { type LogFormat, openLog } from '../../src/cli/logging.ts';
-import { TextSink } from '../support/run-cli.ts';
+import { isRoot, mountTmpfs } from '../support/mounts.ts';
+import { mainFile, TextSink } from '../support/run-cli.ts';
+import { place } from '../support/stage.ts';
+import { until } from '../support/until.ts';
 
 t.test('the log file is appended to, and opened anew after a rotation', async t => {
   const folder = t.testdir({ log: 'before\n' });
@@ -91,4 +105,80 @@ t.test('an unusable log file is named', async t => {
     code: 'ERR_PATH',
     message: `cannot open the log file ${folder} (EISDIR)`,
   });
+});
+
+t.test('a log file that cannot be opened anew goes on where it is', async t => {
+  const folder = t.testdir({ logs: {} });
+  const logFile = join(folder, 'logs/log');
+  const stderr = new TextSink();
+  const open = await openLog({ stderr, isTerminal: false, colors: false, verbosity: 0, logFile });
+  renameSync(join(folder, 'logs'), join(folder, 'old'));
+  open.reopen();
+  open.log.info({}, 'after');
+  open.close();
+  const lines = readFileSync(join(folder, 'old/log'), 'utf8');
+  t.match(lines, /"msg":"cannot open the log file [^"]*log \(ENOENT\): it goes on in the file/);
+  t.match(lines, /"msg":"after"/);
+});
+
+t.test(
+  'a line that a full disk cut off spoils no other',
+  { skip: !isRoot && 'root mounts' },
+  async t => {
+    const folder = mountTmpfs(t, '64k');
+    const logFile = join(folder, 'log');
+    const filler = join(folder, 'filler');
+    const stderr = new TextSink();
+    const open = await openLog({ stderr, isTerminal: false, colors: false, verbosity: 0, logFile });
+    writeFileSync(filler, '');
+    t.throws(() => writeFileSync(filler, Buffer.alloc(128 * 1024)), { code: 'ENOSPC' });
+    truncateSync(filler, 16 * 1024);
+    for (let n = 0; n < 1000; n++) open.log.info({ n }, 'x'.repeat(n % 100));
+    rmSync(filler);
+    open.log.info({}, 'room again');
+    open.log.info({}, 'last');
+    open.close();
+    const lines = readFileSync(logFile, 'utf8').split('\n').slice(0, -1);
+    t.match(JSON.parse(lines.at(-2) ?? ''), { msg: 'room again' });
+    t.match(JSON.parse(lines.at(-1) ?? ''), { msg: 'last' });
+    const torn = lines.filter(line => !line.endsWith('}'));
+    t.ok(lines.length > 100 && torn.length <= 1, `${torn.length} of ${lines.length}`);
+  },
+);
+
+t.test('a push outlives a full disk below its stderr', async t => {
+  const home = place(t);
+  const full = openSync('/dev/full', 'w');
+  t.teardown(() => closeSync(full));
+  const argv = [mainFile, 'push', 'src', './dst', '--log-file', 'log', '--interval', '50'];
+  const child = spawn(process.execPath, argv, {
+    cwd: home,
+    env: { PATH: process.env.PATH, HOME: home },
+    stdio: ['ignore', 'ignore', full],
+  });
+  t.teardown(() => child.kill('SIGKILL'));
+  const ended = once(child, 'exit');
+  const file = join(home, 'log');
+  await until(() => existsSync(file) && readFileSync(file, 'utf8').includes('in sync'));
+  writeFileSync(join(home, 'src/new'), 'x');
+  await until(() => existsSync(join(home, 'dst/new')));
+  child.kill('SIGTERM');
+  t.same(await ended, [0, null]);
+});
+
+t.test('output that does not arrive is said in one line, with code 11', async t => {
+  const home = t.testdir();
+  const full = openSync('/dev/full', 'w');
+  t.teardown(() => closeSync(full));
+  const child = spawn(process.execPath, [mainFile, '--help'], {
+    env: { PATH: process.env.PATH, HOME: home },
+    stdio: ['ignore', full, 'pipe'],
+  });
+  let stderr = '';
+  child.stderr?.setEncoding('utf8').on('data', text => {
+    stderr += text;
+  });
+  const [code] = await once(child, 'close');
+  t.equal(code, 11);
+  t.equal(stderr, 'replica: cannot write to standard output (ENOSPC)\n');
 });
