@@ -5,7 +5,7 @@
 import { readFileSync, realpathSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
 import { type ReplicaError, systemCode } from '../errors.ts';
-import { writePrivateFile } from '../store/private-file.ts';
+import { whileLocked, writePrivateFile } from '../store/private-file.ts';
 import { realPathOf } from './checks.ts';
 import { usage } from './setting.ts';
 import { parseTarget } from './target.ts';
@@ -61,6 +61,7 @@ export function readConfig(options: ConfigOptions): Config {
 }
 
 const foldersKey = 'folders';
+const fileWord = 'the config file';
 
 /** The file as it stands; undefined where there is none. */
 function readConfigObject(path: string): Record<string, unknown> | undefined {
@@ -159,6 +160,13 @@ export function appendFolder(
   pair: TreePair & { readonly values: Readonly<Record<string, Raw>> },
   options: ConfigOptions,
 ): void {
+  whileLocked(linkedFile(options.configFile), fileWord, () => append(pair, options));
+}
+
+function append(
+  pair: TreePair & { readonly values: Readonly<Record<string, Raw>> },
+  options: ConfigOptions,
+): void {
   const { source, target, values } = pair;
   const key = pairKey(pair, '/');
   const there = readConfig(options).folders.find(one => pairKey(one, '/') === key);
@@ -176,6 +184,13 @@ export function appendFolder(
  * given. Returns what it was. Throws ERR_USAGE when there is none, or several.
  */
 export function removeFolder(
+  meant: { readonly source: string; readonly target: string | undefined },
+  options: ConfigOptions & { readonly cwd: string },
+): TreePair {
+  return whileLocked(linkedFile(options.configFile), fileWord, () => remove(meant, options));
+}
+
+function remove(
   { source, target }: { readonly source: string; readonly target: string | undefined },
   options: ConfigOptions & { readonly cwd: string },
 ): TreePair {
@@ -209,7 +224,7 @@ function rewriteFolders(
   const before = Array.isArray(file[foldersKey]) ? file[foldersKey] : [];
   const after = { ...file, [foldersKey]: change(before) };
   writePrivateFile(linkedFile(configFile), `${JSON.stringify(after, null, 2)}\n`, {
-    what: 'the config file',
+    what: fileWord,
   });
 }
 

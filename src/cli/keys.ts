@@ -4,7 +4,14 @@ import { type BigIntStats, statSync } from 'node:fs';
 import { ReplicaError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { formatAddress } from '../net/address.ts';
-import { createKey, type Key, parsePairing, readKeyFile, writeKeyFile } from '../store/key-file.ts';
+import {
+  createKey,
+  type Key,
+  parsePairing,
+  readKeyFile,
+  whileKeysLocked,
+  writeKeyFile,
+} from '../store/key-file.ts';
 import type { CliContext } from './context.ts';
 import type { Setting } from './settings.ts';
 import { isLoopbackHost } from './target.ts';
@@ -43,18 +50,28 @@ export class KeyRing {
   makeOwnOnFirstUse(): Key | undefined {
     if (readKeyFile(this.ownFile, this.#uid) !== undefined) return undefined;
     const key = newKey(undefined);
-    return writeKeyFile(this.ownFile, [key], { isNew: true }) ? key : undefined;
+    return whileKeysLocked(this.ownFile, () =>
+      writeKeyFile(this.ownFile, [key], { isNew: true }) ? key : undefined,
+    );
   }
 
   addOwn(label: string | undefined): Key {
     const key = newKey(label);
-    const keys = readKeyFile(this.ownFile, this.#uid) ?? [];
-    writeKeyFile(this.ownFile, [...keys, key]);
+    whileKeysLocked(this.ownFile, () => {
+      const keys = readKeyFile(this.ownFile, this.#uid) ?? [];
+      writeKeyFile(this.ownFile, [...keys, key]);
+    });
     return key;
   }
 
   /** Returns how many are left. Throws ERR_USAGE when there is no such key. */
   revokeOwn(id: string): number {
+    // Without a file there is nothing to lock.
+    this.own();
+    return whileKeysLocked(this.ownFile, () => this.#revoke(id));
+  }
+
+  #revoke(id: string): number {
     const keys = this.own();
     const kept = keys.filter(key => key.id !== id);
     if (kept.length === keys.length) {

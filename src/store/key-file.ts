@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { closeSync, constants, fstatSync, openSync, readFileSync, type Stats } from 'node:fs';
 import { ReplicaError, systemCode } from '../errors.ts';
-import { writePrivateFile } from './private-file.ts';
+import { whileLocked, writePrivateFile } from './private-file.ts';
 
 export interface Key {
   /** 16 random bytes in base64url (22 characters); names the key, is not secret. */
@@ -22,6 +22,7 @@ export const keySecretSize = 32;
 const keyIdSize = 16;
 /** A thousand keys take 100 KiB. */
 const keyFileSizeMax = 1024 * 1024;
+const fileWord = 'the key file';
 const pairing = /^replica1:([\w-]{22}):([\w-]{43})$/;
 const header =
   '# Keys of replica. Whoever has one may write to the replica: keep this file to yourself.\n';
@@ -109,6 +110,11 @@ function parseKeys(text: string, path: string): readonly Key[] {
   return [...keys.values()];
 }
 
+/** What `change` reads of the file is what it replaces. Throws ERR_IO. */
+export function whileKeysLocked<T>(path: string, change: () => T): T {
+  return whileLocked(path, fileWord, change);
+}
+
 /**
  * Writes the file as writePrivateFile does. With `isNew`, returns false and leaves a file alone that
  * is already there. Throws ERR_IO.
@@ -119,7 +125,7 @@ export function writeKeyFile(
   options: { readonly isNew?: boolean } = {},
 ): boolean {
   const text = header + keys.map(formatLine).join('');
-  return writePrivateFile(path, text, { ...options, what: 'the key file' });
+  return writePrivateFile(path, text, { ...options, what: fileWord });
 }
 
 function formatLine(key: Key): string {

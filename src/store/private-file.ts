@@ -5,6 +5,7 @@ import {
   constants,
   fsyncSync,
   linkSync,
+  lstatSync,
   mkdirSync,
   openSync,
   renameSync,
@@ -13,6 +14,60 @@ import {
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { ReplicaError, systemCode } from '../errors.ts';
+
+/** A lock that stands for this long while somebody waits for it is that of a program that was killed. */
+const lockMsMax = 5_000;
+const lockLookMs = 10;
+
+/**
+ * What `change` reads of the file is what it replaces: others that do so wait meanwhile. Throws
+ * ERR_IO, which calls it `what`.
+ */
+export function whileLocked<T>(
+  path: string,
+  what: string,
+  change: () => T,
+  standsMsMax = lockMsMax,
+): T {
+  const lock = join(dirname(path), `.${basename(path)}.lock`);
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    takeLock(lock, standsMsMax);
+  } catch (error) {
+    throw cannotWrite(path, what, error);
+  }
+  try {
+    return change();
+  } finally {
+    removeIfThere(lock);
+  }
+}
+
+function takeLock(lock: string, standsMsMax: number): void {
+  const sleeper = new Int32Array(new SharedArrayBuffer(4));
+  let seen = '';
+  let sinceMs = 0;
+  while (!isCreated(lock)) {
+    const stat = lstatSync(lock, { bigint: true, throwIfNoEntry: false });
+    const found = stat === undefined ? '' : `${stat.ino} ${stat.ctimeNs}`;
+    if (found === '' || found !== seen) {
+      seen = found;
+      sinceMs = performance.now();
+    } else if (performance.now() - sinceMs > standsMsMax) removeIfThere(lock);
+    Atomics.wait(sleeper, 0, 0, lockLookMs);
+  }
+}
+
+function isCreated(path: string): boolean {
+  const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = constants;
+  try {
+    closeSync(openSync(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600));
+    return true;
+  } catch (error) {
+    if (systemCode(error) !== 'EEXIST') throw error;
+    return false;
+  }
+}
 
 /**
  * Writes the file with mode 0600 and missing folders with 0700: there is the old file or the new
@@ -37,11 +92,17 @@ export function writePrivateFile(
     const code = systemCode(error);
     if (code === undefined) throw error;
     if (options.isNew && code === 'EEXIST') return false;
-    const message = `cannot write ${options.what} ${path} (${code})`;
-    throw new ReplicaError('ERR_IO', message, { cause: error });
+    throw cannotWrite(path, options.what, error);
   } finally {
     removeIfThere(temporary);
   }
+}
+
+function cannotWrite(path: string, what: string, error: unknown): unknown {
+  const code = systemCode(error);
+  if (code === undefined) return error;
+  const message = `cannot write ${what} ${path} (${code})`;
+  return new ReplicaError('ERR_IO', message, { cause: error });
 }
 
 function removeIfThere(path: string): void {

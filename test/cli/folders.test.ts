@@ -15,7 +15,7 @@ import type { StartCommand } from '../../src/cli/child-command.ts';
 import { type Programs, realPrograms } from '../../src/cli/programs.ts';
 import { ReplicaError } from '../../src/errors.ts';
 import type { SenderOptions } from '../../src/sender/sender-options.ts';
-import { CliProcess, runInProcess, TextSink } from '../support/run-cli.ts';
+import { CliProcess, runInProcess, runSpawned, TextSink } from '../support/run-cli.ts';
 import { until } from '../support/until.ts';
 
 /** A home with two sources, and its config file. */
@@ -249,6 +249,17 @@ t.test('remove forgets one folder, and nothing else', async t => {
   t.strictSame(home.config(), { interval: '6s', folders: [] });
   const none = await home.run(['remove', 'a']);
   t.match(none.stderr, /it does not have .* to anywhere; it has no folders\n$/);
+});
+
+t.test('folders that are added at the same time are all there', async t => {
+  const home = new Home(t);
+  const targets = Array.from({ length: 6 }, (_, i) => home.at(`to${i}`));
+  const added = targets.map(target =>
+    runSpawned(['add', home.at('a'), target], { home: home.path }),
+  );
+  for (const { code, stderr } of await Promise.all(added)) t.equal(code, 0, stderr);
+  const found = home.config().folders.map(one => (one as { target: string }).target);
+  t.same(found.sort(), targets);
 });
 
 t.test('a config file that is a link stays one', async t => {

@@ -5,7 +5,7 @@ import t from 'tap';
 import { KeyRing } from '../../src/cli/keys.ts';
 import { silentLog } from '../../src/log.ts';
 import { createKey, formatPairing, writeKeyFile } from '../../src/store/key-file.ts';
-import { runInProcess } from '../support/run-cli.ts';
+import { runInProcess, runSpawned } from '../support/run-cli.ts';
 
 const uid = process.geteuid?.();
 const pairing = /^replica1:([\w-]{22}):[\w-]{43}\n$/;
@@ -184,4 +184,12 @@ t.test('a running receiver follows new and revoked keys', async t => {
   chmodSync(ring.ownFile, 0o666);
   t.same(keys(), [], 'a key file that others may write accepts nobody');
   t.match(lines, [/^nobody can connect: .*chmod 600/]);
+});
+
+t.test('keys made at the same time are all there', async t => {
+  const home = t.testdir();
+  const made = Array.from({ length: 6 }, () => runSpawned(['key', 'new'], { home }));
+  const ids = (await Promise.all(made)).map(({ stdout }) => pairing.exec(stdout)?.[1] ?? 'none');
+  const list = await runInProcess(['key', 'list'], { home });
+  for (const id of ids) t.ok(list.stdout.includes(id), id);
 });
