@@ -1,9 +1,9 @@
 // What an IP address says about who is calling. Pure.
 import { isIPv4, isIPv6 } from 'node:net';
 
-/** `HOST:PORT` for people, IPv6 in brackets. */
+/** `HOST:PORT` for people, IPv6 in brackets, with its zone: there is no way to a link-local one without. */
 export function formatAddress(host: string, port: number): string {
-  const plain = isIPv6(host) ? unmapped(host) : host;
+  const plain = isIPv6(host) ? host.replace(mapped, '') : host;
   return plain.includes(':') ? `[${plain}]:${port}` : `${plain}:${port}`;
 }
 
@@ -29,8 +29,10 @@ export function callerOf(address: string): string {
 
 /** An IPv4 address in IPv6 clothes (::ffff:1.2.3.4) as what it is, without a zone (%eth0). */
 function unmapped(address: string): string {
-  return address.replace(/%.*$/, '').replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, '');
+  return address.replace(/%.*$/, '').replace(mapped, '');
 }
+
+const mapped = /^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i;
 
 /** The eight numbers of an IPv6 address. */
 function groups(address: string): readonly number[] {

@@ -8,6 +8,7 @@ t.test('a target has one name, however it is written', async t => {
     ['host', 'host:7375'],
     ['host:7375', 'host:7375'],
     ['[::1]:9', '[::1]:9'],
+    ['[fe80::1%eth0]:9', '[fe80::1%eth0]:9'],
     ['ssh://me@host/srv/a', 'ssh://me@host/srv/a'],
     ['SSH://[::1]:22/~/a', 'ssh://[::1]:22/~/a'],
     ['/srv/a', 'file:/srv/a'],

@@ -39,4 +39,5 @@ t.test('writes host and port', async t => {
   t.equal(formatAddress('10.0.0.1', 1), '10.0.0.1:1');
   t.equal(formatAddress('::ffff:10.0.0.1', 1), '10.0.0.1:1');
   t.equal(formatAddress('::1', 7375), '[::1]:7375');
+  t.equal(formatAddress('fe80::1%eth0', 7375), '[fe80::1%eth0]:7375');
 });
