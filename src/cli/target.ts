@@ -81,7 +81,7 @@ function parseSsh(text: string): Target {
   if (user !== undefined && !/^[a-z0-9_][a-z0-9_.+-]*$/i.test(user)) {
     throw wrong(text, `'${user}' is not a user name`);
   }
-  const hasPort = /(?:^[^:[\]]+|\]):/.test(place);
+  const hasPort = !isIPv6(place) && /(?:^[^:[\]]+|\]):/.test(place);
   const { host, port } = parseHostPort(place);
   if (path === '/' || path === '/~/') throw wrong(text, 'a folder must follow the host');
   if (path.includes('\0')) throw wrong(text, 'there is a NUL in the path');

@@ -10,6 +10,7 @@ t.test('a target has one name, however it is written', async t => {
     ['[::1]:9', '[::1]:9'],
     ['[fe80::1%eth0]:9', '[fe80::1%eth0]:9'],
     ['ssh://me@host/srv/a', 'ssh://me@host/srv/a'],
+    ['ssh://2001:db8::1/a', 'ssh://[2001:db8::1]/a'],
     ['SSH://[::1]:22/~/a', 'ssh://[::1]:22/~/a'],
     ['/srv/a', 'file:/srv/a'],
     ['./a', 'file:/here/a'],
