@@ -1,14 +1,16 @@
+import { once } from 'node:events';
 import { rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { formatFamilies } from '../../src/cli/exposition.ts';
-import { parseMetricsAddress } from '../../src/cli/metrics-server.ts';
+import { MetricsServer, parseMetricsAddress } from '../../src/cli/metrics-server.ts';
 import { PushMetrics } from '../../src/cli/push-metrics.ts';
 import { ReceiveMetrics } from '../../src/cli/receive-metrics.ts';
 import { ReplicaError } from '../../src/errors.ts';
 import { noTotals } from '../../src/receiver/figures.ts';
 import type { SenderEvent } from '../../src/sender/events.ts';
+import { collectingLog } from '../support/receivers.ts';
 import { runInProcess, TextSink } from '../support/run-cli.ts';
 import { get, parseExposition } from '../support/scrape.ts';
 import { until } from '../support/until.ts';
@@ -262,4 +264,19 @@ t.test('a port that is taken is one line and exit 10', async t => {
     const text = `replica: --metrics: cannot listen at 127.0.0.1:${port}: the port is in use: `;
     t.equal(last, `${text}stop the other program or choose another`);
   }
+});
+
+// In 30 s it would be sent away anyhow.
+t.test('who says nothing is sent away in seconds', { timeout: 20_000 }, async t => {
+  const metrics = { families: () => [], health: () => ({ isHealthy: true, state: 'ok' }) as const };
+  const { log, lines } = collectingLog();
+  await using _server = await MetricsServer.open({ host: '127.0.0.1', port: 0 }, { metrics, log });
+  const port = Number(/:(\d+)\/metrics/.exec(lines.join())?.[1]);
+  // As many as it serves at a time.
+  const silent = Array.from({ length: 16 }, () => connect({ host: '127.0.0.1', port }).resume());
+  t.teardown(() => {
+    for (const socket of silent) socket.destroy();
+  });
+  await Promise.all(silent.map(socket => once(socket, 'close')));
+  t.match(await get(`http://127.0.0.1:${port}/healthz`), { status: 200, body: 'ok\n' });
 });
