@@ -38,7 +38,7 @@ interface FindOptions {
   readonly log: Log;
 }
 
-/** Those below `stateBase` that fit, in order of their sources. One that hangs is named and left out. */
+/** Those below `stateBase` that fit, in order of their sources. One that cannot be asked is named and left out. */
 export async function findPushes(
   stateBase: string,
   choice: PushChoice,
@@ -92,7 +92,9 @@ async function identify(
     const answer = await callControl(call);
     return answer && readIdentity(answer.result);
   } catch (error) {
-    if (!(error instanceof ReplicaError) || error.code !== 'ERR_TIMEOUT') throw error;
+    // One that ends just now, or whose folder is another user's, says nothing of the others.
+    const isOnlyIt = error instanceof ReplicaError && !signal.aborted;
+    if (!isOnlyIt || (error.code !== 'ERR_TIMEOUT' && error.code !== 'ERR_SOCKET')) throw error;
     log.warn({ folder }, error.message);
     return undefined;
   }

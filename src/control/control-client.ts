@@ -33,9 +33,8 @@ export async function callControl(call: ControlCall): Promise<{ result: unknown 
   } catch (error) {
     if (nobody.has(systemCode(error))) return undefined;
     const why = systemCode(error) ?? 'unknown error';
-    throw new ReplicaError('ERR_SOCKET', `cannot ask the running replica (${why})`, {
-      cause: error,
-    });
+    const message = `cannot ask the push whose state is in ${folder} (${why})`;
+    throw new ReplicaError('ERR_SOCKET', message, { cause: error });
   }
   if (text === '' && late?.aborted === true) {
     const message = `the push does not answer; its state is in ${folder}`;

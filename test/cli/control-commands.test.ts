@@ -1,6 +1,8 @@
 // The commands that ask a running push, as users type them. The push runs in this process.
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import fs from 'node:fs';
+import net from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
 import { Bandwidth, readBandwidth } from '../../src/cli/bandwidth.ts';
@@ -145,6 +147,24 @@ t.test('one of several pushes is named by its source and target', async t => {
   t.match(await run('flush', './other'), { code: 0 });
   const explained = (await run('explain', 'site/index.html')).stdout.split('\n');
   t.match(explained, [/copy: in sync/, /second: in sync/]);
+});
+
+t.test('a state folder where nobody can be asked is named, and hides no other', async t => {
+  const desk = open(t);
+  await desk.push('site', './copy');
+  const states = join(desk.home, '.local/state/replica');
+  const folders = [join(states, 'aaaa'), join(states, 'zzzz')];
+  for (const folder of folders) {
+    fs.mkdirSync(folder);
+    const server = net.createServer(socket => socket.destroy());
+    server.listen(join(folder, 'control.sock'));
+    await once(server, 'listening');
+    t.teardown(() => server.close());
+  }
+  const status = await desk.run('status');
+  t.match(status, { code: 0, stdout: /copy.*in sync/s }, status.stderr);
+  for (const folder of folders) t.match(status.stderr, `"folder":"${folder}"`);
+  t.match(await desk.run('flush'), { code: 0 });
 });
 
 t.test('pause, resume, and what flush says meanwhile', async t => {
