@@ -205,11 +205,11 @@ export class Connection {
   async #shut(failure: Omit<Failure, 'type'> | undefined): Promise<void> {
     if (failure && !this.#stream.destroyed) this.#add({ type: MessageType.Failure, ...failure });
     this.#settle(this.#failure ?? this.#closedError());
-    if (this.#stream.destroyed) return this.closed;
-    this.#outbox.end();
     // Unread bytes at the time of closing would make the system reset the link, and the peer might
     // lose the Failure.
     this.#inbox.discard();
+    if (this.#stream.destroyed) return this.closed;
+    this.#outbox.end();
     const timer = setTimeout(() => this.#stream.destroy(), this.#limits.closeLingerMs);
     await this.closed;
     clearTimeout(timer);

@@ -85,7 +85,14 @@ export class Inbox {
   /** Nothing is read any more but what is there. */
   close(): void {
     this.#isClosed = true;
-    if (!this.#isUnpacking) this.#unpacker?.close();
+    this.#closeUnpacker();
+  }
+
+  /** Once there is nothing left for it. */
+  #closeUnpacker(): void {
+    if (!this.#isClosed || this.#isUnpacking) return;
+    const isLeft = this.#decoder.isPartial || this.#unpacked?.isPartial === true;
+    if (!isLeft || this.#isDiscarding) this.#unpacker?.close();
   }
 
   /** The next frame if it is there. Throws what the decoder refused. */
@@ -125,6 +132,7 @@ export class Inbox {
   /** Reads on to the end, for nobody. */
   discard(): void {
     this.#isDiscarding = true;
+    this.#closeUnpacker();
     this.#stream.resume();
   }
 
@@ -157,7 +165,10 @@ export class Inbox {
         throw new ReplicaError('ERR_PROTOCOL', 'packed frames are cut off');
       }
       const frame = unpacked ?? this.#decoder.next();
-      if (!frame) return;
+      if (!frame) {
+        if (this.#isClosed) this.#unpacker?.close();
+        return;
+      }
       if (!unpacked && frame.type === packedType && this.#unpacker && this.#unpacked) {
         void this.#unpackFrame(frame.payload, this.#unpacker, this.#unpacked);
       } else this.#frames.push(frame);
@@ -174,7 +185,7 @@ export class Inbox {
       this.#fault = error;
     }
     this.#isUnpacking = false;
-    if (this.#isClosed) unpacker.close();
+    this.#closeUnpacker();
     this.wake();
   }
 }

@@ -2,7 +2,7 @@ import zlib from 'node:zlib';
 import t from 'tap';
 import { packedSizeMax, payloadSizeMax } from '../../src/limits.ts';
 import { codecs } from '../../src/net/codec-stream.ts';
-import { compressionFor, looksRandom } from '../../src/net/packing.ts';
+import { compressionFor, looksRandom, Packer } from '../../src/net/packing.ts';
 import { encodeFrame } from '../../src/wire/frame.ts';
 import { type Message, MessageType } from '../../src/wire/messages.ts';
 import { encodePacked } from '../../src/wire/packed.ts';
@@ -191,4 +191,28 @@ t.test('what was packed before the peer ended is handed out', async t => {
   t.equal(received.length, 5);
   await receiver.connection.close();
   await closed;
+});
+
+t.test('what was packed before the link was lost is handed out, then the error', async t => {
+  const { connection, messages, stream } = bareEnd(undefined, { when: 'unpack' });
+  stream.resume();
+  write(stream, helloOf('sender', { features: 1n }));
+  await messages.next();
+  connection.setPayloadLimit(payloadSizeMax);
+  await connection.send(welcome);
+  const packer = new Packer('brotli', { level: undefined, checksum: false });
+  t.teardown(() => packer.close());
+  const text = stageData(Buffer.alloc(60_000, 'text '));
+  const packed: Buffer[] = [];
+  for (let i = 0; i < 3; i++) {
+    packed.push((await packer.pack(encodeFrame(text))) ?? Buffer.alloc(0));
+  }
+  const first = messages.next();
+  stream.write(Buffer.concat(packed));
+  stream.destroy(new Error('gone'));
+  await connection.closed;
+  t.same((await first).value, text);
+  const { received, error } = await drain(messages);
+  t.same(received, [text, text]);
+  t.match(error, { code: 'ERR_SOCKET', message: /ECONNRESET/ });
 });
