@@ -1,7 +1,6 @@
 // The sending program: connect, agree with the receiver on what it holds, then tick after tick
 // scan and hand changes to the transfer. Reconnects forever.
 import { randomBytes } from 'node:crypto';
-import { performance } from 'node:perf_hooks';
 import { Worker } from 'node:worker_threads';
 import { type ErrorCode, ReplicaError } from '../errors.ts';
 import { reconnectMinMs } from '../limits.ts';
@@ -17,6 +16,7 @@ import type { Verdict } from './deletes.ts';
 import { Mailbox, noOutcome, type SenderEvent } from './events.ts';
 import type { Explanation } from './explain.ts';
 import { itemize, itemizeHeld } from './itemize.ts';
+import { Patience } from './patience.ts';
 import type { ReadMethods } from './read-worker.ts';
 import { scopePath } from './scan-options.ts';
 import type { ScanMethods } from './scan-worker.ts';
@@ -217,7 +217,7 @@ export class Sender {
 
   async #loop(): Promise<void> {
     const { signal, once, timeoutMs } = this.#options;
-    const deadlineMs = performance.now() + timeoutMs;
+    const patience = new Patience(timeoutMs);
     let doubts = 0;
     let refusals = 0;
     let isKnown = false;
@@ -227,6 +227,7 @@ export class Sender {
         const untilAgreed = new AbortController();
         const stopping = onAbort(signal, () => untilAgreed.abort());
         const connection = await this.#options.connect(untilAgreed.signal).finally(stopping.forget);
+        patience.reached();
         const closing = onAbort(signal, () => void connection.close());
         try {
           const isDone = await this.#session(connection, () => {
@@ -257,10 +258,11 @@ export class Sender {
         if (fatal.has(error.code) || (error.code === 'ERR_PROTOCOL' && once))
           return this.#fail(error);
         // A receiver that agrees and then cannot write is not asked seven times a second.
-        if (this.#report.takeProgress() || this.#hasProgress) attempt = 0;
+        const hasProgress = this.#report.takeProgress() || this.#hasProgress;
+        if (hasProgress) attempt = 0;
         this.#hasProgress = false;
         const retryInMs = reconnectDelayMs(attempt, Math.random());
-        if (once && performance.now() + retryInMs > deadlineMs) {
+        if (patience.isOver(hasProgress, retryInMs) && once) {
           const message = `gave up after --timeout: ${error.message}`;
           // A disk that is full is no matter of patience.
           const code = error.code === 'ERR_IO' ? 'ERR_IO' : 'ERR_TIMEOUT';
