@@ -43,6 +43,8 @@ export async function dialSsh(options: SshOptions): Promise<Connection> {
     await greeted(child, lines, options);
   } catch (error) {
     child.kill();
+    // Where it is a script, what that started has them as well, and may hang on.
+    for (const stream of [child.stdin, child.stdout, child.stderr]) stream.destroy();
     throw error;
   }
   lines.isConnected = true;

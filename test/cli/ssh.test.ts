@@ -7,7 +7,9 @@ import net, { type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
+import { dialSsh } from '../../src/cli/ssh.ts';
 import { splitCommand, sshCommand } from '../../src/cli/ssh-command.ts';
+import { silentLog } from '../../src/log.ts';
 import { fakeSsh, runIt } from '../support/fake-ssh.ts';
 import { makeDiskFolder, makeFolder } from '../support/folders.ts';
 import { untilEqual } from '../support/live-pair.ts';
@@ -15,6 +17,7 @@ import { Home } from '../support/programs.ts';
 import { ownShare } from '../support/seeds.ts';
 import { noSshd, Sshd } from '../support/sshd.ts';
 import { compareTrees } from '../support/tree.ts';
+import { until } from '../support/until.ts';
 
 type Test = Parameters<Parameters<typeof t.test>[0]>[0];
 
@@ -175,6 +178,19 @@ t.test('each way in which ssh fails has one line and a code', async t => {
   t.match(key.lines.at(-1), /--key-file: means nothing with ssh:/);
   const stdio = home.run(['receive', target, '--stdio', '--port', '1']);
   t.equal((await stdio.exit).code, 1);
+});
+
+t.test('an attempt that is given up leaves no pipe behind', async t => {
+  const pipes = () => process.getActiveResourcesInfo().filter(name => name === 'PipeWrap').length;
+  const before = pipes();
+  const pidFile = join(makeDiskFolder(t), 'pid');
+  // The script is ended; what it waits for is not.
+  const command = ['sh', '-c', `sleep 600 & echo $! > '${pidFile}'; wait`] as const;
+  t.teardown(() => process.kill(Number(fs.readFileSync(pidFile, 'utf8'))));
+  const { signal } = new AbortController();
+  const dialled = dialSsh({ command, peer: 'there', timeoutMs: 500, log: silentLog, signal });
+  await t.rejects(dialled, { code: 'ERR_TIMEOUT' });
+  await until(() => pipes() <= before, 'the end of the pipes');
 });
 
 t.test('through a real sshd', { skip: noSshd() }, async t => {
