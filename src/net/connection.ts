@@ -135,7 +135,7 @@ export class Connection {
 
   /** True when the key has encrypted 64 GiB: reconnect where it suits; it breaks at 256 GiB. */
   get isWorn(): boolean {
-    return this.#outbox.records >= this.#limits.tlsRecordsWorn;
+    return !this.#checksum && this.#outbox.records >= this.#limits.tlsRecordsWorn;
   }
 
   /**
@@ -257,7 +257,7 @@ export class Connection {
     this.#outbox.add(message);
     if (message.type === MessageType.Welcome) this.#pack();
     this.#clock.sent(performance.now());
-    if (this.#outbox.records < this.#limits.tlsRecordsMax) return;
+    if (this.#checksum || this.#outbox.records < this.#limits.tlsRecordsMax) return;
     this.#break(new ReplicaError('ERR_SOCKET', `connection to ${this.peer} used its key up`));
   }
 

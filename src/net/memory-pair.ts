@@ -9,6 +9,8 @@ import type { Throttle } from './throttle.ts';
  */
 export function memoryPair(throttle?: Throttle): [Connection, Connection] {
   const [left, right] = memoryDuplexPair();
-  const options = { checksum: false, peer: 'this process' };
+  // No key wears out here.
+  const limits = { tlsRecordsMax: Number.POSITIVE_INFINITY };
+  const options = { checksum: false, peer: 'this process', limits };
   return [Connection.over(left, { ...options, throttle }), Connection.over(right, options)];
 }

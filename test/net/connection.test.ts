@@ -418,6 +418,21 @@ t.test('wears out, then breaks, when its key has encrypted enough', async t => {
   await Promise.all(consuming);
 });
 
+t.test('where there is no key, none wears out', async t => {
+  const [stream, far] = memoryDuplexPair();
+  far.resume();
+  const limits = { tlsRecordsWorn: 5, tlsRecordsMax: 50 };
+  const connection = Connection.over(stream, { checksum: true, peer: 'the peer', limits });
+  for (let i = 0; i < 100; i++) {
+    await connection.send(stageData(60_000));
+    connection.flush();
+  }
+  t.ok(connection.bytesSent > 100 * 60_000);
+  t.equal(connection.isWorn, false);
+  far.destroy();
+  await connection.close();
+});
+
 t.test('messages() has one consumer', async t => {
   const { sender } = await openPair();
   await t.rejects(sender.connection.messages().next(), /one consumer/);
