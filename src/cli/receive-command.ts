@@ -145,9 +145,10 @@ export class ReceiveCommand extends ReplicaCommand {
   async #serveStdio(service: Omit<Service, 'listener'>): Promise<void> {
     const { stdin, stdout, signal } = this.context;
     const onRead = this.#sweepMemory();
-    stdout.write(stdioBanner);
     const stream = pipeDuplex(stdin, stdout);
     const connection = await this.programs.connectionOver(stream, 'stdin', { signal, onRead });
+    // Only now is there somebody to hear that nobody reads it.
+    stdout.write(stdioBanner);
     await serve(connection, service);
   }
 

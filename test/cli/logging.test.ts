@@ -182,3 +182,22 @@ t.test('output that does not arrive is said in one line, with code 11', async t 
   t.equal(code, 11);
   t.equal(stderr, 'replica: cannot write to standard output (ENOSPC)\n');
 });
+
+t.test('a receiver on pipes that nobody reads ends without a stack trace', async t => {
+  const home = place(t);
+  const child = spawn(process.execPath, [mainFile, 'receive', '--stdio', './dst'], {
+    cwd: home,
+    env: { PATH: process.env.PATH, HOME: home },
+    stdio: ['pipe', 'pipe', 'pipe'],
+  });
+  t.teardown(() => child.kill('SIGKILL'));
+  child.stdout.destroy();
+  let stderr = '';
+  child.stderr.setEncoding('utf8').on('data', text => {
+    stderr += text;
+  });
+  const [code] = await once(child, 'close');
+  t.equal(code, 0);
+  t.match(stderr, /connection to stdin lost \(EPIPE\)/);
+  t.notMatch(stderr, /\n\s+at /);
+});
