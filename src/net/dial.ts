@@ -143,9 +143,11 @@ const reasons: ReadonlyMap<string, string> = new Map([
   ['ETIMEDOUT', 'no answer: is a firewall in the way?'],
 ]);
 
-function unreachable(error: unknown, peer: string): ReplicaError {
-  const code = systemCode(error) ?? String(error);
-  const reason = reasons.get(code) ?? code;
+/** What a failure of the name lookup or of TCP means to people. */
+export function unreachable(error: unknown, peer: string): ReplicaError {
+  // Codes of name lookups, such as EAI_AGAIN, are none of the system's.
+  const code = error instanceof Error ? errorCode(error) : '';
+  const reason = reasons.get(code) ?? systemCode(error) ?? String(error);
   return new ReplicaError('ERR_SOCKET', `cannot connect to ${peer}: ${reason}`, { cause: error });
 }
 

@@ -6,7 +6,7 @@ import t, { type Test } from 'tap';
 import { payloadSizeMax } from '../../src/limits.ts';
 import { type Log, silentLog } from '../../src/log.ts';
 import type { Connection } from '../../src/net/connection.ts';
-import { dial } from '../../src/net/dial.ts';
+import { dial, unreachable } from '../../src/net/dial.ts';
 import { Listener, type ListenerLimits, type ListenerOptions } from '../../src/net/listener.ts';
 import { identityOf, pskOf, pskTlsOptions } from '../../src/net/psk.ts';
 import { createKey } from '../../src/store/key-file.ts';
@@ -236,6 +236,9 @@ t.test('says why it cannot dial', async t => {
   closed.close();
   await t.rejects(dialTo(port), { code: 'ERR_SOCKET', message: /nothing listens there/ });
   await t.rejects(dialTo(1, { host: 'nowhere.invalid' }), { code: 'ERR_SOCKET' });
+  const again = Object.assign(new Error('getaddrinfo EAI_AGAIN x'), { code: 'EAI_AGAIN' });
+  const text = 'cannot connect to x:1: the name cannot be looked up now';
+  t.equal(unreachable(again, 'x:1').message, text);
   await t.rejects(dialTo(1, { key: undefined }), { code: 'ERR_AUTH', message: /no key/ });
 });
 
