@@ -37,6 +37,11 @@ export async function dialSsh(options: SshOptions): Promise<Connection> {
   const { command, peer, log, signal } = options;
   const [file, ...args] = command;
   const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'] });
+  child.on('error', () => {});
+  // Whatever its type says: with no descriptors left for pipes there are none.
+  if (!child.stdin) {
+    throw new ReplicaError('ERR_SOCKET', `cannot run '${file}': too many files are open`);
+  }
   const lines = new ErrorLines(child, peer, log);
   for (const stream of [child.stdin, child.stdout, child.stderr]) stream.on('error', () => {});
   try {

@@ -193,6 +193,27 @@ t.test('an attempt that is given up leaves no pipe behind', async t => {
   await until(() => pipes() <= before, 'the end of the pipes');
 });
 
+t.test('without descriptors for pipes an attempt fails, and the next may not', async t => {
+  const url = (path: string) => JSON.stringify(new URL(path, import.meta.url).href);
+  const script = `
+    import fs from 'node:fs';
+    const { dialSsh } = await import(${url('../../src/cli/ssh.js')});
+    const { silentLog: log } = await import(${url('../../src/log.js')});
+    const options = { command: ['true'], peer: 'p', timeoutMs: 20000, log, signal: new AbortController().signal };
+    const attempt = () => dialSsh(options).catch(error => console.log(error.code, error.message));
+    await attempt();
+    const open = [];
+    try { for (;;) open.push(fs.openSync('/dev/null')); } catch {}
+    await attempt();
+    for (const fd of open) fs.closeSync(fd);
+    await attempt();`;
+  const shell = 'ulimit -n 100; exec "$0" --input-type=module -e "$1"';
+  const { stdout, stderr } = spawnSync('sh', ['-c', shell, process.execPath, script]);
+  const ended = 'ERR_SOCKET p: ended with code 0';
+  const refused = "ERR_SOCKET cannot run 'true': too many files are open";
+  t.same(stdout.toString().trim().split('\n'), [ended, refused, ended], stderr.toString());
+});
+
 t.test('through a real sshd', { skip: noSshd() }, async t => {
   const { home, source, target, flags } = stage(t);
   const sshd = await Sshd.open(makeFolder(t, tmpdir()));
