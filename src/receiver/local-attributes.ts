@@ -7,6 +7,7 @@ import type { Entry } from '../snapshot/entry.ts';
 import { noId, type Owner, type OwnerIds } from '../snapshot/owner.ts';
 import { Accounts } from '../tree/accounts.ts';
 import { LocalXattrs } from './local-xattrs.ts';
+import { fatalMessage } from './rejection.ts';
 
 const permissionBits = 0o7777n;
 /** setuid, setgid: a change of owner clears them. */
@@ -29,6 +30,8 @@ export class LocalAttributes {
   readonly #accounts: Accounts;
   readonly #impossible = new Set<string>();
   readonly xattrs: LocalXattrs;
+  /** Paths of directories that were reported. */
+  readonly #left = new Set<string>();
 
   constructor(options: LocalAttributesOptions) {
     this.#options = options;
@@ -70,6 +73,24 @@ export class LocalAttributes {
         'an owner cannot be set here: it is left as it is',
       );
       return false;
+    }
+  }
+
+  /**
+   * Of a directory that belongs to somebody else, or is immutable, mode and times are left as they
+   * are: what is done in it is done by then. Said once.
+   */
+  attempt(pathOf: () => string, act: () => void): void {
+    try {
+      act();
+    } catch (error) {
+      const code = systemCode(error);
+      if (code === undefined || fatalMessage(error)) throw error;
+      const path = pathOf();
+      if (this.#left.has(path)) return;
+      if (this.#left.size < impossibleMax) this.#left.add(path);
+      const text = 'attributes of a directory cannot be set here: they are left as they are';
+      this.#options.log.warn({ path, code }, text);
     }
   }
 

@@ -357,12 +357,18 @@ export class TreeView {
     const entry = this.#directoryEntry(id);
     const mode = entry ? attributes.modeOf(entry) : this.#touched.get(id)?.mode;
     const now = directory.stat();
-    if (entry) this.#putXattrsBack(id, directory, entry);
+    const attempt = (act: () => void): void => attributes.attempt(() => this.#pathOf(id), act);
+    if (entry) attempt(() => this.#putXattrsBack(id, directory, entry));
     const chown = (uid: number, gid: number): void => directory.chownSelf(uid, gid);
     const isCleared = entry !== undefined && attributes.setOwner(entry, now, chown);
     const isModeSet = Number(now.mode & permissionBits) === mode;
-    if (mode !== undefined && (!isModeSet || isCleared)) directory.chmodSelf(mode);
-    if (entry) directory.setTimesSelf(entry.mtimeNs);
+    if (mode !== undefined && (!isModeSet || isCleared)) attempt(() => directory.chmodSelf(mode));
+    if (entry) attempt(() => directory.setTimesSelf(entry.mtimeNs));
+  }
+
+  #pathOf(id: NodeId): string {
+    const record = this.#changes.directory(id);
+    return record ? this.path(record.parent, record.name) : '.';
   }
 
   /** They were set with their operation: here they are found altered by somebody else. */

@@ -5,7 +5,10 @@ import { silentLog } from '../../src/log.ts';
 import { Receiver } from '../../src/receiver/receiver.ts';
 import type { ReceiverOptions } from '../../src/receiver/receiver-options.ts';
 import { toName } from '../../src/snapshot/name.ts';
+import { ConfinedDirectory } from '../../src/tree/confined-directory.ts';
+import { SystemError } from '../../src/tree/system-error.ts';
 import { FakeSender, remove, rename, rootId } from '../support/fake-sender.ts';
+import { collectingLog } from '../support/receivers.ts';
 import { treeText } from '../support/tree-text.ts';
 
 const defaults = {
@@ -188,4 +191,26 @@ t.test('digest, listing and watermark survive a restart', async t => {
     { parent: d.entry.id, name: toName('f'), entry: f.entry },
   ]);
   await again.close();
+});
+
+t.test("a destination that is somebody else's, and writable, is written to", async t => {
+  const root = t.testdir();
+  const { log, lines } = collectingLog();
+  const refuse = (): never => {
+    throw new SystemError('EPERM', 'not the owner');
+  };
+  const openRoot = (path: string): ConfinedDirectory =>
+    Object.assign(ConfinedDirectory.openRoot(path), { setTimesSelf: refuse, chmodSelf: refuse });
+  const receiver = await open(t, { root, log, openRoot });
+  const sender = await FakeSender.open(receiver);
+  const { entry } = sender.directory(rootId, 'unused');
+  const top = { ...entry, id: rootId, mode: 0o711 };
+  for (const name of ['a', 'b']) {
+    const attributes = { kind: 'attributes', parent: 0, name: '', entry: top } as const;
+    const outcome = await sender.commit([sender.file(rootId, name, name), attributes]);
+    t.strictSame(outcome, { rejected: [], lost: [] });
+  }
+  t.strictSame(treeText(root), ["a 'a'", "b 'b'"]);
+  t.equal(lines.filter(line => /cannot be set here.*EPERM|EPERM.*cannot be/.test(line)).length, 1);
+  await sender.close();
 });
