@@ -67,10 +67,13 @@ function tryLink(folder: ConfinedDirectory, own: Name): boolean {
 function refuseLive(folder: ConfinedDirectory): void {
   const holder = liveHolder(readLock(folder));
   if (holder === undefined) return;
-  throw new ReplicaError(
-    'ERR_PATH',
-    `another receive, or a push to this folder, is running (${holder})`,
-  );
+  const text = `another receive, or a push to this folder, is running (${holder})`;
+  // Of another machine, or of a container that was made anew, nothing can be known from here.
+  const isElsewhere = holder.includes(' on ');
+  const remedy = isElsewhere
+    ? '; if that is gone, remove .replica/receive.lock in the destination'
+    : '';
+  throw new ReplicaError('ERR_PATH', text + remedy);
 }
 
 /** Who holds a lock of that content: 'pid 12', or 'pid 12 on host'; undefined: nobody that lives. */

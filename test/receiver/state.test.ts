@@ -102,6 +102,16 @@ t.test('state on a network file system is refused with the advice', async t => {
   t.match(chooseStateFolder({ root, stateFolder: local, isNetwork }), /local\/[0-9a-f]{32}$/);
 });
 
+t.test('a lock of another machine says what to do when that is gone', async t => {
+  const root = t.testdir({ '.replica': { 'receive.lock': '7 12345 old-container\n' } });
+  await t.rejects(open(t, { root }), {
+    code: 'ERR_PATH',
+    message: /\(pid 7 on old-container\); if that is gone, remove \.replica\/receive\.lock/,
+  });
+  fs.rmSync(join(root, '.replica', 'receive.lock'));
+  t.equal(await entryCount(await open(t, { root })), 0n);
+});
+
 t.test('a second receive on a destination is refused, whatever its state folder', async t => {
   const folder = t.testdir({ target: {} });
   const root = join(folder, 'target');
