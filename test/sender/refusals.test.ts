@@ -116,3 +116,39 @@ t.test('what is refused because of a name that goes is tried again once it went'
   t.match((await runOnce(options)).outcome, { inSync: true, problems: 0 });
   t.strictSame([...receiver.model.tree().keys()], ['name']);
 });
+
+type At = (name: string) => string;
+
+const refused: Record<string, (at: At) => void> = {
+  'a delete': at => fs.rmSync(at('file')),
+  'a delete of a folder': at => fs.rmSync(at('folder'), { recursive: true }),
+  'a rename': at => fs.renameSync(at('file'), at('renamed')),
+  'a hard link': at => fs.linkSync(at('file'), at('second')),
+  'a link': at => fs.symlinkSync('file', at('link')),
+  'a folder': at => fs.mkdirSync(at('new')),
+  'an attribute': at => fs.chmodSync(at('folder'), 0o700),
+  'a file': at => fs.writeFileSync(at('file'), 'changed'),
+  'a folder in place of a file': at => {
+    fs.rmSync(at('file'));
+    fs.mkdirSync(at('file'));
+  },
+};
+
+t.test('each is tried once, reported, and done by the next run', async t => {
+  const cases = Object.entries(refused).map(async ([what, change]) => {
+    const { receiver, options, at } = prepare(t);
+    fs.mkdirSync(at('folder'));
+    for (const name of ['file', 'other']) fs.writeFileSync(at(name), name);
+    t.match((await runOnce(options)).outcome, { inSync: true });
+    change(at);
+    const { operationCount } = receiver;
+    receiver.refuse = operation => (operation.parent === 0 ? undefined : 'refused');
+    const { outcome } = await runOnce(options);
+    t.match(outcome, { inSync: false, error: undefined }, what);
+    t.ok(outcome.problems > 0, `${what} is a problem`);
+    t.ok(receiver.operationCount - operationCount <= 4, `${what} is tried once`);
+    receiver.refuse = () => undefined;
+    t.match((await runOnce(options)).outcome, { inSync: true }, `${what} is done by the next run`);
+  });
+  await Promise.all(cases);
+});
