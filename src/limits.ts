@@ -84,8 +84,9 @@ export const creditIdleMs = 10;
 /** How long a closing side waits for the peer to take its last frame and close too. */
 export const closeLingerMs = 2_000;
 /**
- * TLS records one key may encrypt (RFC 8446 section 5.5: 2^24.5; node has no key update). A sender
- * reconnects at the first number (64 GiB), the connection breaks at the second (256 GiB).
+ * TLS records one key may encrypt with AES (RFC 8446 section 5.5: 2^24.5; node has no key update).
+ * From the first number on (64 GiB) the next connection is one whose key does not wear out, at the
+ * second one (256 GiB) this one breaks.
  */
 export const tlsRecordsWorn = 2 ** 22;
 export const tlsRecordsMax = 2 ** 24;

@@ -202,11 +202,16 @@ async function remoteRoute(
     }
   }
   const timeoutMs = settings.duration('timeout', flags.timeout, timeoutBounds);
+  let last: Connection | undefined;
+  let isEndless = false;
   return {
     name: hostName(target),
     connect: async signal => {
+      // A file of more than a key may encrypt would begin anew each time.
+      isEndless ||= last?.isWorn === true;
       try {
-        return await programs.dial({
+        last = await programs.dial({
+          isEndless,
           host,
           port,
           insecure,
@@ -216,6 +221,7 @@ async function remoteRoute(
           throttle,
           ...(insecure ? {} : { key: key() }),
         });
+        return last;
       } catch (error) {
         const hint = folderHint(target, context.cwd);
         const isHinted = hint !== '' && error instanceof ReplicaError && isUnknownName(error.cause);

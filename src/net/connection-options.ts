@@ -37,6 +37,8 @@ export type OnRead = (byteCount: number) => void;
 export interface ConnectionOptions {
   /** True where nothing else protects the bytes. */
   readonly checksum: boolean;
+  /** Its key may encrypt so much only; default: where there is no checksum. */
+  readonly wearsOut?: boolean | undefined;
   /** Who is at the other end, for messages to people. */
   readonly peer: string;
   readonly peerKeyId?: string | undefined;

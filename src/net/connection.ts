@@ -54,6 +54,7 @@ export class Connection {
   readonly #clock: LinkClock;
   readonly #compression: Compression;
   readonly #checksum: boolean;
+  readonly #wearsOut: boolean;
   #settleGreeted: (isGreeted: boolean) => void = () => {};
 
   /** Why no more can be sent. */
@@ -85,6 +86,7 @@ export class Connection {
     this.#clock = new LinkClock(this.#limits, performance.now());
     const { checksum, onRead } = options;
     this.#checksum = checksum;
+    this.#wearsOut = options.wearsOut ?? !checksum;
     this.#compression = options.compression ?? noCompression;
     this.features = featuresOf(this.#compression);
     const { throttle } = options;
@@ -133,9 +135,9 @@ export class Connection {
     return this.#inbox.bytes;
   }
 
-  /** True when the key has encrypted 64 GiB: reconnect where it suits; it breaks at 256 GiB. */
+  /** True when the key has encrypted 64 GiB: the next one must not wear out. It breaks at 256 GiB. */
   get isWorn(): boolean {
-    return !this.#checksum && this.#outbox.records >= this.#limits.tlsRecordsWorn;
+    return this.#wearsOut && this.#outbox.records >= this.#limits.tlsRecordsWorn;
   }
 
   /**
@@ -257,7 +259,7 @@ export class Connection {
     this.#outbox.add(message);
     if (message.type === MessageType.Welcome) this.#pack();
     this.#clock.sent(performance.now());
-    if (this.#checksum || this.#outbox.records < this.#limits.tlsRecordsMax) return;
+    if (!this.#wearsOut || this.#outbox.records < this.#limits.tlsRecordsMax) return;
     this.#break(new ReplicaError('ERR_SOCKET', `connection to ${this.peer} used its key up`));
   }
 

@@ -7,7 +7,15 @@ import { formatAddress, isLoopbackAddress } from './address.ts';
 import { Connection } from './connection.ts';
 import type { ConnectionLimits } from './connection-options.ts';
 import { type Compression, compressionFor } from './packing.ts';
-import { assertPsk, identityOf, type Psk, pskOf, pskTlsOptions } from './psk.ts';
+import {
+  assertPsk,
+  endlessTlsOptions,
+  identityOf,
+  type Psk,
+  pskOf,
+  pskTlsOptions,
+  wearsOut,
+} from './psk.ts';
 import type { Throttle } from './throttle.ts';
 
 export interface DialOptions {
@@ -24,6 +32,8 @@ export interface DialOptions {
   readonly limits?: Partial<ConnectionLimits> | undefined;
   readonly compression?: Compression | undefined;
   readonly throttle?: Throttle | undefined;
+  /** With a key that does not wear out: the last one did, and what is sent begins anew. */
+  readonly isEndless?: boolean | undefined;
 }
 
 /**
@@ -47,9 +57,10 @@ export async function dial(options: DialOptions): Promise<Connection> {
     const address = socket.remoteAddress ?? '';
     // The name may mean something else by now.
     if (insecure) assertLoopbackAddress(address, host);
-    if (key && !insecure) socket = await deadline.race(secured(socket, key, peer));
+    if (key && !insecure) socket = await deadline.race(secured(socket, key, options));
     return Connection.over(socket, {
       checksum: insecure,
+      wearsOut: wearsOut(socket),
       peer,
       peerKeyId: insecure ? undefined : key?.id,
       signal,
@@ -108,9 +119,14 @@ async function tcpConnected(socket: net.Socket, peer: string): Promise<void> {
   });
 }
 
-async function secured(socket: net.Socket, key: Psk, peer: string): Promise<tls.TLSSocket> {
+async function secured(
+  socket: net.Socket,
+  key: Psk,
+  { host, port, isEndless = false }: DialOptions,
+): Promise<tls.TLSSocket> {
+  const peer = formatAddress(host, port);
   const secure = tls.connect({
-    ...pskTlsOptions,
+    ...(isEndless ? endlessTlsOptions : pskTlsOptions),
     socket,
     // No authority is trusted: a certificate, even a good one, proves nothing here. The default
     // checks stay in place (never pass checkServerIdentity or rejectUnauthorized: false: a man in

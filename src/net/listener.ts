@@ -10,7 +10,7 @@ import { callerOf, formatAddress, isLoopbackAddress } from './address.ts';
 import { Connection } from './connection.ts';
 import type { ConnectionLimits, OnRead } from './connection-options.ts';
 import { type Compression, compressionFor } from './packing.ts';
-import { idOf, type Psk, pskOf, pskTlsOptions } from './psk.ts';
+import { idOf, type Psk, pskOf, pskTlsOptions, wearsOut } from './psk.ts';
 
 export interface ListenerLimits extends ConnectionLimits {
   /** Accept to TLS done; absolute. */
@@ -250,6 +250,7 @@ export class Listener {
     const address = socket.remoteAddress ?? '';
     const connection = Connection.over(socket, {
       checksum: !this.#tls,
+      wearsOut: wearsOut(socket),
       peer: formatAddress(address, socket.remotePort ?? 0),
       peerKeyId: key?.id,
       limits: this.#options.limits,

@@ -402,3 +402,25 @@ t.test('a system error that nobody named is file I/O: exit 11 in one line', asyn
   t.same(doubles.closed, ['receiver']);
   t.same(readdirSync(join(home, 'dst')), []);
 });
+
+t.test('after a key that wore out the next connection has one that does not', async t => {
+  const asked: (boolean | undefined)[] = [];
+  const doubles = new Doubles([end()]);
+  const { programs } = doubles;
+  const [connection] = memoryPair();
+  const worn = Object.create(connection, { isWorn: { get: () => asked.length === 2 } });
+  await runInProcess(['push', 'src', '127.0.0.1:1', '--insecure'], {
+    home: t.testdir({ src: {} }),
+    programs: {
+      ...programs,
+      dial: async ({ isEndless }) => {
+        asked.push(isEndless);
+        return worn;
+      },
+    },
+  });
+  const signal = new AbortController().signal;
+  for (let i = 0; i < 4; i++) await doubles.sender?.connect(signal);
+  t.strictSame(asked, [false, false, true, true]);
+  await connection.close();
+});

@@ -77,6 +77,38 @@ t.test('who opened the listener hears of every byte that was read', async t => {
   await Promise.all([client.close(), server?.close()]);
 });
 
+t.test('a connection that must not wear out does not, at either end', async t => {
+  const few = { tlsRecordsWorn: 2, tlsRecordsMax: 8 };
+  for (const isEndless of [false, true]) {
+    const listener = await listenerFor(t, few);
+    const client = await dialTo(listener.address.port, { limits: few, isEndless });
+    await client.send(helloOf('sender'));
+    const { value: server } = await listener.connections().next();
+    if (!server) throw new Error('no connection');
+    await server.send(helloOf('receiver'));
+    const done = [drain(client.messages()), drain(server.messages())];
+    let isOver = false;
+    void client.closed.then(() => {
+      isOver = true;
+    });
+    const other = (side: Connection): Connection => (side === client ? server : client);
+    const exchange = async (): Promise<void> => {
+      for (let i = 0; i < 20; i++) {
+        for (const side of [client, server]) {
+          await side.send({ type: MessageType.Ping, token: BigInt(i) });
+          side.flush();
+          await until(() => isOver || side.bytesSent <= other(side).bytesReceived, 'it came');
+        }
+      }
+    };
+    if (isEndless) await exchange();
+    else await t.rejects(exchange(), { code: 'ERR_SOCKET' });
+    t.equal(client.isWorn, !isEndless);
+    await Promise.all([client.close(), server.close()]);
+    await Promise.all(done);
+  }
+});
+
 t.test(
   'strangers of every kind are sent away in time, and a good client gets in meanwhile',
   async t => {
