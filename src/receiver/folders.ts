@@ -37,6 +37,13 @@ export class Folders {
     this.#ignoresCase = other !== undefined && other.ino === base.stat().ino;
   }
 
+  /** Nothing can be made in a folder that has no name any more. Throws ERR_IO. */
+  refuseRemoved(): void {
+    if (this.root.stat().nlink > 0n) return;
+    const message = 'the destination was removed while the receiver ran: start it again';
+    throw new ReplicaError('ERR_IO', message);
+  }
+
   /** Is it the private folder's name, at the root? */
   isReserved(name: Name): boolean {
     return name === privateName || (this.#ignoresCase && name.toLowerCase() === privateName);

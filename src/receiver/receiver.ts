@@ -250,6 +250,7 @@ export class Receiver {
   }
 
   async #welcome(connection: Connection): Promise<void> {
+    this.#parts.folders.refuseRemoved();
     connection.setPayloadLimit(payloadSizeMax);
     const { epoch, secret, head } = this.#parts.store;
     const { watermark, digest, nextId } = head;

@@ -193,6 +193,16 @@ t.test('digest, listing and watermark survive a restart', async t => {
   await again.close();
 });
 
+t.test('a destination that was removed under the receiver is called so', async t => {
+  const root = join(t.testdir({ target: {} }), 'target');
+  const receiver = await open(t, { root });
+  const first = await FakeSender.open(receiver);
+  await first.commit([first.file(rootId, 'a', 'A')]);
+  await first.close();
+  fs.rmSync(root, { recursive: true });
+  await t.rejects(FakeSender.open(receiver), { message: /"code":"io".*destination was removed/ });
+});
+
 t.test("a destination that is somebody else's, and writable, is written to", async t => {
   const root = t.testdir();
   const { log, lines } = collectingLog();
