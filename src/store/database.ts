@@ -216,7 +216,7 @@ function freeBytes(folder: string): number {
     const { bavail, bsize } = fs.statfsSync(folder);
     return bavail * bsize;
   } catch (error) {
-    // The folder was removed, the database is still open.
+    // The folder was removed, or the way there is closed; the database is still open.
     if (systemCode(error) === undefined) throw error;
     return Number.POSITIVE_INFINITY;
   }
@@ -228,8 +228,14 @@ function hasLockFile(folder: string): boolean {
   return stats !== undefined && stats.blocks > 0;
 }
 
+/** Infinity where nothing can be known: the way there may be closed to all but what is open. */
 function fileSize(folder: string): number {
-  return fs.statSync(join(folder, 'data.mdb'), { throwIfNoEntry: false })?.size ?? 0;
+  try {
+    return fs.statSync(join(folder, 'data.mdb')).size;
+  } catch (error) {
+    if (systemCode(error) === undefined) throw error;
+    return Number.POSITIVE_INFINITY;
+  }
 }
 
 const fullText = 'its file system is full: make room';

@@ -104,3 +104,20 @@ t.test('a full file system is refused before the library meets it', { skip }, as
   await again.write(() => void again.tables.meta.put(key, Buffer.from('4')));
   t.strictSame(again.tables.meta.get(key), Buffer.from('4'));
 });
+
+t.test('it is written to also when the way to its folder is closed, or gone', async t => {
+  const folder = t.testdir({ above: { state: {} } });
+  const above = join(folder, 'above');
+  const db = StateDatabase.open({ folder: join(above, 'state'), tables, durable: true });
+  t.teardown(() => db.close());
+  const key = Buffer.from([1]);
+  const put = (text: string): Promise<void> =>
+    db.write(() => db.put('names', key, Buffer.from(text)), [Buffer.from(text)]);
+  // Root goes through; nobody finds what is called otherwise.
+  fs.chmodSync(above, 0);
+  await put('closed').finally(() => fs.chmodSync(above, 0o700));
+  t.equal(db.tables.names.get(key)?.toString(), 'closed');
+  fs.renameSync(above, join(folder, 'elsewhere'));
+  await put('gone');
+  t.equal(db.tables.names.get(key)?.toString(), 'gone');
+});
