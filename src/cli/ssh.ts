@@ -16,6 +16,8 @@ const noiseSizeMax = 64 * 1024;
 /** Lines of stderr kept for the error, and characters of one. */
 const linesKept = 20;
 const lineSizeMax = 1024;
+/** Lines of a receiver that are kept until it is connected. */
+const earlyMax = 1000;
 /** What the other end is given to end by itself. */
 const endMs = 2_000;
 
@@ -52,7 +54,7 @@ export async function dialSsh(options: SshOptions): Promise<Connection> {
     for (const stream of [child.stdin, child.stdout, child.stderr]) stream.destroy();
     throw error;
   }
-  lines.isConnected = true;
+  lines.connected();
   const stream = pipeDuplex(child.stdout, child.stdin);
   const { compression, throttle } = options;
   const connection = Connection.over(stream, {
@@ -167,8 +169,9 @@ function codeOf(exitCode: number, why: string): ErrorCode {
 /** What ssh, the login shell and the receiver say on stderr. */
 class ErrorLines {
   readonly kept: string[] = [];
-  /** From then on what is said goes into the log; before, it becomes the error. */
-  isConnected = false;
+  #isConnected = false;
+  /** What the receiver said before its banner was read: of drift, that it found as it started. */
+  readonly #early: { readonly fields: object; readonly text: string }[] = [];
   readonly #peer: string;
   readonly #log: Log;
 
@@ -184,9 +187,15 @@ class ErrorLines {
     child.stderr.on('end', () => this.#add(rest.trim()));
   }
 
+  /** From now on what is said goes into the log; before, it becomes the error. */
+  connected(): void {
+    this.#isConnected = true;
+    for (const { fields, text } of this.#early.splice(0)) this.#log.warn(fields, text);
+  }
+
   #add(line: string): void {
     if (line === '') return;
-    const { level, message, ...rest } = readLogLine(line);
+    const { level, message, isOurs, ...rest } = readLogLine(line);
     const fields = { ...rest.fields, peer: this.#peer };
     const text = `${this.#peer}: ${message}`;
     if (level === 'info' || level === 'debug') {
@@ -195,13 +204,16 @@ class ErrorLines {
     }
     this.kept.push(message);
     if (this.kept.length > linesKept) this.kept.shift();
-    if (this.isConnected) this.#log.warn(fields, text);
+    if (this.#isConnected) this.#log.warn(fields, text);
+    else if (isOurs && this.#early.length < earlyMax) this.#early.push({ fields, text });
   }
 }
 
 interface LogLine {
   readonly level: string;
   readonly message: string;
+  /** The receiver said it, not ssh or a shell. */
+  readonly isOurs: boolean;
   /** What it is about: a path, a reason. */
   readonly fields: Readonly<Record<string, string | number | boolean>>;
 }
@@ -212,13 +224,13 @@ function readLogLine(line: string): LogLine {
     try {
       const { level, msg, time: _, pid: __, ...rest }: Record<string, unknown> = JSON.parse(line);
       if (typeof level === 'string' && typeof msg === 'string') {
-        return { level, message: msg, fields: plainFields(rest) };
+        return { level, message: msg, isOurs: true, fields: plainFields(rest) };
       }
     } catch {
       // Not ours.
     }
   }
-  return { level: 'error', message: line, fields: {} };
+  return { level: 'error', message: line, isOurs: false, fields: {} };
 }
 
 function plainFields(rest: Record<string, unknown>): LogLine['fields'] {

@@ -8,12 +8,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { dialSsh } from '../../src/cli/ssh.ts';
-import { splitCommand, sshCommand } from '../../src/cli/ssh-command.ts';
+import { splitCommand, sshCommand, stdioBanner } from '../../src/cli/ssh-command.ts';
 import { silentLog } from '../../src/log.ts';
 import { fakeSsh, runIt } from '../support/fake-ssh.ts';
 import { makeDiskFolder, makeFolder } from '../support/folders.ts';
 import { untilEqual } from '../support/live-pair.ts';
 import { Home } from '../support/programs.ts';
+import { collectingLog } from '../support/receivers.ts';
 import { ownShare } from '../support/seeds.ts';
 import { noSshd, Sshd } from '../support/sshd.ts';
 import { compareTrees } from '../support/tree.ts';
@@ -178,6 +179,29 @@ t.test('each way in which ssh fails has one line and a code', async t => {
   t.match(key.lines.at(-1), /--key-file: means nothing with ssh:/);
   const stdio = home.run(['receive', target, '--stdio', '--port', '1']);
   t.equal((await stdio.exit).code, 1);
+});
+
+t.test('what a receiver says before its banner is passed on, and nothing else', async t => {
+  const folder = makeDiskFolder(t);
+  const banner = join(folder, 'banner');
+  const line = (level: string, msg: string) => JSON.stringify({ level, path: 'a', msg });
+  const script = [
+    "echo 'Warning: Permanently added' >&2",
+    `echo '${line('warn', 'drift')}' >&2`,
+    `echo '${line('info', 'last')}' >&2`,
+    `until [ -e '${banner}' ]; do :; done`,
+    `cat '${banner}' -`,
+  ].join('\n');
+  const { log, lines } = collectingLog();
+  const { signal } = new AbortController();
+  const options = { peer: 'there', timeoutMs: 20_000, log, signal };
+  const dialled = dialSsh({ command: ['sh', '-c', script], ...options });
+  await until(() => lines.some(one => one.includes('last')), 'the last line before the banner');
+  fs.writeFileSync(join(folder, 'made'), stdioBanner);
+  fs.renameSync(join(folder, 'made'), banner);
+  await (await dialled).close();
+  t.equal(lines.filter(one => /there: drift .*"path":"a"/.test(one)).length, 1);
+  t.notMatch(lines.join('\n'), /Permanently/);
 });
 
 t.test('an attempt that is given up leaves no pipe behind', async t => {
