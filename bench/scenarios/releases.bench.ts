@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { CountedSession } from '../support/counted-session.ts';
-import { checkOut, type ReleasePair, releasePairs, unpackPackage } from '../support/packages.ts';
+import { checkOut, type ReleasePair, releasePairs, unpackReleases } from '../support/packages.ts';
 import { RsyncDaemon } from '../support/rsync-daemon.ts';
 
 const { values } = parseArgs({
@@ -45,7 +45,7 @@ async function byRsync(
   pair: ReleasePair,
   flags: readonly string[],
 ): Promise<readonly [Cost, Cost]> {
-  const { source, target, next } = trees(pair);
+  const { source, target, next } = unpackReleases(pair, join(base, 'pair'), values.cache);
   const daemon = await RsyncDaemon.open(target, base);
   const all = ['--delete', ...flags];
   const initial = await daemon.counted(source, all, rate);
@@ -56,7 +56,7 @@ async function byRsync(
 }
 
 async function byReplica(pair: ReleasePair): Promise<readonly [Cost, Cost]> {
-  const { source, target, next, folder } = trees(pair);
+  const { source, target, next, folder } = unpackReleases(pair, join(base, 'pair'), values.cache);
   // rsync's --delete knows no limit.
   const given = values['push-args'].split(' ').filter(arg => arg !== '');
   const pushArgs = ['--max-delete', '100%', ...given];
@@ -69,22 +69,6 @@ async function byReplica(pair: ReleasePair): Promise<readonly [Cost, Cost]> {
   const update = await session.traffic(() => checkOut(next, source));
   await session.close();
   return [initial, update];
-}
-
-/** Both releases and an empty target, made anew. */
-function trees(pair: ReleasePair): {
-  folder: string;
-  source: string;
-  target: string;
-  next: string;
-} {
-  const folder = join(base, 'pair');
-  fs.rmSync(folder, { recursive: true, force: true });
-  const [source, target, next] = [join(folder, 's'), join(folder, 't'), join(folder, 'n')];
-  fs.mkdirSync(target, { recursive: true });
-  unpackPackage({ name: pair.name, version: pair.from }, source, values.cache);
-  unpackPackage({ name: pair.name, version: pair.to }, next, values.cache);
-  return { folder, source, target, next };
 }
 
 function ratio(row: Row): number {

@@ -11,7 +11,6 @@
 // support/link.ts.
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -21,7 +20,13 @@ import { Home, Program } from '../../test/support/programs.ts';
 import { type Link, openLink } from '../support/link.ts';
 import { durableAtMs } from '../support/live-session.ts';
 import { own, ownFolder, ownProgram } from '../support/owned.ts';
-import { checkOut, type ReleasePair, releasePairs, unpackPackage } from '../support/packages.ts';
+import {
+  checkOut,
+  type ReleasePair,
+  type ReleaseTrees,
+  releasePairs,
+  unpackReleases,
+} from '../support/packages.ts';
 import { describeMachine, finish, type Result, toolsOf } from '../support/results.ts';
 import { RsyncDaemon } from '../support/rsync-daemon.ts';
 import { median } from '../support/statistics.ts';
@@ -47,24 +52,6 @@ const base = ownFolder(values.place);
 /** Seconds of the first copy and of the update. */
 type Times = readonly [number, number];
 
-interface Trees {
-  readonly folder: string;
-  readonly source: string;
-  readonly target: string;
-  readonly next: string;
-}
-
-/** Both releases and an empty target, made anew. */
-function makeTrees(pair: ReleasePair): Trees {
-  const folder = join(base, 'pair');
-  fs.rmSync(folder, { recursive: true, force: true });
-  const [source, target, next] = [join(folder, 's'), join(folder, 't'), join(folder, 'n')];
-  fs.mkdirSync(target, { recursive: true });
-  unpackPackage({ name: pair.name, version: pair.from }, source, values.cache);
-  unpackPackage({ name: pair.name, version: pair.to }, next, values.cache);
-  return { folder, source, target, next };
-}
-
 /** The seconds until it ends well. */
 async function timed(command: readonly string[], env?: NodeJS.ProcessEnv): Promise<number> {
   const [file = '', ...args] = command;
@@ -83,7 +70,7 @@ function hasEndedWell([file = '', ...args]: readonly string[]): boolean {
   return spawnSync(file, args).status === 0;
 }
 
-async function bothTimes(trees: Trees, copy: () => Promise<number>): Promise<Times> {
+async function bothTimes(trees: ReleaseTrees, copy: () => Promise<number>): Promise<Times> {
   const initial = await copy();
   await checkEqual(trees.source, trees.target);
   checkOut(trees.next, trees.source);
@@ -93,7 +80,7 @@ async function bothTimes(trees: Trees, copy: () => Promise<number>): Promise<Tim
 }
 
 async function byRsync(link: Link, pair: ReleasePair): Promise<Times> {
-  const trees = makeTrees(pair);
+  const trees = unpackReleases(pair, join(base, 'pair'), values.cache);
   const list = (port: number) => ['rsync', `rsync://${link.farAddress}:${port}/`];
   const daemon = await RsyncDaemon.open(trees.target, trees.folder, {
     address: link.farAddress,
@@ -112,7 +99,7 @@ async function byRsync(link: Link, pair: ReleasePair): Promise<Times> {
 }
 
 interface Running {
-  readonly trees: Trees;
+  readonly trees: ReleaseTrees;
   readonly env: NodeJS.ProcessEnv;
   /** `push`, but for flags of its own. */
   readonly push: readonly string[];
@@ -124,7 +111,7 @@ async function withReceiver<T>(
   pair: ReleasePair,
   act: (running: Running) => Promise<T>,
 ): Promise<T> {
-  const trees = makeTrees(pair);
+  const trees = unpackReleases(pair, join(base, 'pair'), values.cache);
   const { env, folder } = new Home(join(trees.folder, 'home'));
   const listen = ['receive', trees.target, '--host', link.farAddress, '--port', '0'];
   const receive = start(link.at('far', [process.execPath, main, ...listen]), env);

@@ -37,6 +37,23 @@ export function unpackPackage(
   execFileSync('tar', ['-xzf', archive, '-C', folder, '--strip-components=1', '--no-same-owner']);
 }
 
+/** Folders `s` and `n` with both releases, and an empty target `t`, made anew in `folder`. */
+export function unpackReleases(pair: ReleasePair, folder: string, cache: string): ReleaseTrees {
+  fs.rmSync(folder, { recursive: true, force: true });
+  const [source, target, next] = [join(folder, 's'), join(folder, 't'), join(folder, 'n')];
+  fs.mkdirSync(target, { recursive: true });
+  unpackPackage({ name: pair.name, version: pair.from }, source, cache);
+  unpackPackage({ name: pair.name, version: pair.to }, next, cache);
+  return { folder, source, target, next };
+}
+
+export interface ReleaseTrees {
+  readonly folder: string;
+  readonly source: string;
+  readonly target: string;
+  readonly next: string;
+}
+
 /**
  * Makes `tree` equal to `next` as a checkout does: files with the same content keep inode and
  * times, others are written anew and get the time of now, what is gone is removed.

@@ -5,6 +5,7 @@ import { queuedChangesMax } from '../../src/limits.ts';
 import { Scanner } from '../../src/sender/scanner.ts';
 import { SnapshotStore } from '../../src/store/snapshot-store.ts';
 import { DirectSource } from '../../src/tree/source.ts';
+import { defaultScan } from '../../test/support/scanning.ts';
 
 /** One sweep of the whole tree by the scanner, as the worker of `push` runs it. */
 export function sweep(scanner: Scanner): number {
@@ -26,14 +27,8 @@ export function openScanner(
   const states = join(home, 'state', 'replica');
   const store = SnapshotStore.open(join(states, fs.readdirSync(states)[0] ?? ''));
   const scanner = new Scanner(store, new DirectSource(source), {
+    ...defaultScan,
     root: source,
-    exclude: [],
-    delete: true,
-    deleteExcluded: false,
-    maxDelete: { kind: 'percent', value: 50 },
-    acceptDeletes: false,
-    scope: [],
-    checksum: false,
   });
   return { scanner, store };
 }

@@ -5,14 +5,14 @@ import t, { type Test } from 'tap';
 import { memoryPair } from '../../src/net/memory-pair.ts';
 import type { Change } from '../../src/sender/change.ts';
 import type { Scanner } from '../../src/sender/scanner.ts';
-import { Sender } from '../../src/sender/sender.ts';
+import type { Sender } from '../../src/sender/sender.ts';
 import type { SenderOptions } from '../../src/sender/sender-options.ts';
 import { SnapshotStore } from '../../src/store/snapshot-store.ts';
 import { DirectSource } from '../../src/tree/source.ts';
 import { SystemError } from '../../src/tree/system-error.ts';
 import { MessageType } from '../../src/wire/messages.ts';
 import { makeDiskFolder } from '../support/folders.ts';
-import { pushOnce, senderOptions } from '../support/push-once.ts';
+import { pushOnce, runUntilTeardown, senderOptions } from '../support/push-once.ts';
 import { openReceiver } from '../support/receivers.ts';
 import { openScanner, sweep } from '../support/scanning.ts';
 import { until } from '../support/until.ts';
@@ -33,22 +33,13 @@ async function start(
   fs.writeFileSync(join(source, 'f'), 'first');
   fs.utimesSync(join(source, 'f'), past, past);
   const receiver = await openReceiver(t, { root: target });
-  const stop = new AbortController();
   const connect = wrap(async () => {
     const [near, far] = memoryPair();
     void receiver.serve(far);
     return near;
   });
-  const own = { connect, once: false, intervalMs: never, cpuShare: 1e-9, signal: stop.signal };
-  const sender = await Sender.open(senderOptions({ folder, source, receiver }, own));
-  const running = (async () => {
-    for await (const _ of sender.run());
-  })();
-  t.teardown(async () => {
-    stop.abort();
-    await running;
-    await sender.close();
-  });
+  const own = { connect, once: false, intervalMs: never, cpuShare: 1e-9 };
+  const sender = await runUntilTeardown(t, senderOptions({ folder, source, receiver }, own));
   // Until its times are believed.
   await sender.flush();
   await new Promise(resolve => setTimeout(resolve, 2100));

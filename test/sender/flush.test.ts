@@ -11,7 +11,7 @@ import { Sender } from '../../src/sender/sender.ts';
 import type { SenderOptions } from '../../src/sender/sender-options.ts';
 import { DirectSource } from '../../src/tree/source.ts';
 import { makeDiskFolder } from '../support/folders.ts';
-import { senderOptions } from '../support/push-once.ts';
+import { runUntilTeardown, senderOptions } from '../support/push-once.ts';
 import { pick, seededRandom } from '../support/random.ts';
 import { openReceiver } from '../support/receivers.ts';
 import { defaultScan, openScanner, receiverState, sweep } from '../support/scanning.ts';
@@ -163,17 +163,8 @@ t.test('flush waits for the receiver to come back', async t => {
     void receiver.serve(far);
     return near;
   };
-  const stop = new AbortController();
-  const changes = { connect, once: false, intervalMs: neverMs, signal: stop.signal };
-  const sender = await Sender.open(senderOptions({ folder, source, receiver }, changes));
-  const running = (async () => {
-    for await (const _ of sender.run());
-  })();
-  t.teardown(async () => {
-    stop.abort();
-    await running;
-    await sender.close();
-  });
+  const changes = { connect, once: false, intervalMs: neverMs };
+  const sender = await runUntilTeardown(t, senderOptions({ folder, source, receiver }, changes));
   await sender.flush();
   isDown = true;
   await connections[0]?.close();

@@ -1,12 +1,10 @@
 // A sender in this process, pushing once to a FakeReceiver.
 import { join } from 'node:path';
-import { silentLog } from '../../src/log.ts';
 import type { Connection } from '../../src/net/connection.ts';
 import { memoryPair } from '../../src/net/memory-pair.ts';
 import type { SenderEvent, SenderOutcome } from '../../src/sender/events.ts';
 import { Sender } from '../../src/sender/sender.ts';
-import type { SenderOptions } from '../../src/sender/sender-options.ts';
-import { defaultMaxDelete } from '../../src/snapshot/guard.ts';
+import { type SenderOptions, senderDefaults } from '../../src/sender/sender-options.ts';
 import type { FakeReceiver } from './fake-receiver.ts';
 
 /** Each connection is served by the fake receiver. */
@@ -23,6 +21,7 @@ export function connectTo(receiver: FakeReceiver): () => Promise<Connection> {
 /** `--once` from `folder`/source, with the defaults of the command line. */
 export function optionsFor(folder: string, changes: Partial<SenderOptions>): SenderOptions {
   return {
+    ...senderDefaults,
     source: join(folder, 'source'),
     connect: () => Promise.reject(new Error('no receiver')),
     stateFolder: join(folder, 'state'),
@@ -30,20 +29,8 @@ export function optionsFor(folder: string, changes: Partial<SenderOptions>): Sen
     label: 'test:/source',
     intervalMs: 50,
     once: true,
-    dryRun: false,
-    paths: [],
-    exclude: [],
-    delete: true,
-    deleteExcluded: false,
-    maxDelete: defaultMaxDelete,
-    acceptDeletes: false,
-    scanJobs: 'auto',
-    cpuShare: 0.1,
     cpuMs: () => 0,
-    checksum: false,
     timeoutMs: 5000,
-    takeOver: false,
-    log: silentLog,
     signal: new AbortController().signal,
     ...changes,
   };

@@ -1,12 +1,10 @@
-// One `--once` of the real sender into a receiver in this process.
+// The real sender into a receiver in this process: one `--once`, or until the test is over.
 import { join } from 'node:path';
-import { silentLog } from '../../src/log.ts';
 import { memoryPair } from '../../src/net/memory-pair.ts';
 import type { Receiver } from '../../src/receiver/receiver.ts';
 import type { SenderEvent, SenderOutcome } from '../../src/sender/events.ts';
 import { Sender } from '../../src/sender/sender.ts';
-import type { SenderOptions } from '../../src/sender/sender-options.ts';
-import { defaultMaxDelete } from '../../src/snapshot/guard.ts';
+import { type SenderOptions, senderDefaults } from '../../src/sender/sender-options.ts';
 
 export interface Pushed {
   readonly outcome: SenderOutcome;
@@ -21,6 +19,7 @@ export function senderOptions(
   changes: Partial<SenderOptions> = {},
 ): SenderOptions {
   return {
+    ...senderDefaults,
     source: push.source,
     connect: async () => {
       const [near, far] = memoryPair();
@@ -32,20 +31,8 @@ export function senderOptions(
     label: 'test:/source',
     intervalMs: 50,
     once: true,
-    dryRun: false,
-    paths: [],
-    exclude: [],
-    delete: true,
-    deleteExcluded: false,
-    maxDelete: defaultMaxDelete,
-    acceptDeletes: false,
-    scanJobs: 'auto',
-    cpuShare: 0.1,
     cpuMs: () => 0,
-    checksum: false,
     timeoutMs: 5000,
-    takeOver: false,
-    log: silentLog,
     signal: new AbortController().signal,
     ...changes,
   };
@@ -69,4 +56,22 @@ export async function pushOnce(
     operations += event.operations;
   }
   return { outcome: last.outcome, events, sentBytes, operations };
+}
+
+/** A sender that runs until the test is over; nobody listens to what it tells. */
+export async function runUntilTeardown(
+  test: { teardown: (act: () => Promise<void>) => void },
+  options: SenderOptions,
+): Promise<Sender> {
+  const stop = new AbortController();
+  const sender = await Sender.open({ ...options, signal: stop.signal });
+  const running = (async () => {
+    for await (const _ of sender.run());
+  })();
+  test.teardown(async () => {
+    stop.abort();
+    await running;
+    await sender.close();
+  });
+  return sender;
 }
