@@ -1,6 +1,6 @@
 // XXH3 says whether bytes changed. It is no proof against someone who chooses them: never compare
 // a check with anything but one's own record, and never use the addon's static hash(), which
-// ignores seeds. All use of the addon is here, because it crashes the process on a wrong argument.
+// ignores seeds. It crashes the process on a wrong argument: the only other use is wire/frame.ts.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import xxhash, { type XXHash } from 'xxhash-addon';
@@ -24,21 +24,6 @@ export class CheckHash {
     assert(Buffer.isBuffer(bytes));
     this.#hasher.reset();
     this.#hasher.update(bytes);
-    return this.#hasher.digest();
-  }
-}
-
-/** XXH3-64 (seed 0) over parts, for frames on links without TLS: finds accidents, not attacks. */
-export class FrameChecksum {
-  readonly #hasher: XXHash = new xxhash.XXHash3(Buffer.alloc(8));
-
-  /** 8 bytes, the same however the bytes were split into parts. */
-  digest(parts: readonly Buffer[]): Buffer {
-    this.#hasher.reset();
-    for (const part of parts) {
-      assert(Buffer.isBuffer(part));
-      this.#hasher.update(part);
-    }
     return this.#hasher.digest();
   }
 }

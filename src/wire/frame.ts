@@ -16,7 +16,11 @@ export class FrameChecksum {
 
   digest(...parts: readonly Buffer[]): Buffer {
     this.#hasher.reset();
-    for (const part of parts) this.#hasher.update(part);
+    for (const part of parts) {
+      // The addon crashes the process on anything else.
+      assert(Buffer.isBuffer(part));
+      this.#hasher.update(part);
+    }
     return this.#hasher.digest();
   }
 }
