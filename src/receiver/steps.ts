@@ -78,6 +78,8 @@ export type Step =
       readonly id: NodeId;
     };
 
+export type StepOf<K extends Step['kind']> = Step & { readonly kind: K };
+
 const codes = {
   directory: 1,
   link: 2,

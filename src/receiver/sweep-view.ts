@@ -43,16 +43,15 @@ export class SweepView {
     this.#directories = new Directories({ folders, lookUp: id => this.changes.directory(id) });
     this.#tree = new TreeView({ ...options, changes: this.changes, isReplay: false });
     this.#aside = new Aside(this.#tree);
-    this.#aside.begin(0n, []);
   }
 
   get driftCount(): number {
-    return this.#aside.driftCount;
+    return this.#aside.drift.count;
   }
 
   /** Names that were forgotten, which the sender must hear of. */
   get lost(): Lost['entries'] {
-    return this.#aside.lost;
+    return this.#aside.drift.lost;
   }
 
   /** A directory of the tree; undefined if it cannot be looked into. */
@@ -66,7 +65,7 @@ export class SweepView {
         const parent = resolution.parent as NodeId;
         const isNamed = this.changes.entry(parent, name)?.id === id;
         if (isNamed) this.#displace(parent, name, opened.directory);
-        else this.#aside.forgetMissing(id);
+        else this.#aside.records.forgetDirectory(id);
       }
       return undefined;
     } catch (error) {
@@ -202,7 +201,7 @@ export class SweepView {
       this.#displacedIn.add(parent);
       const place = { parent, name, directory };
       if (isOurs) this.#aside.expel(place, present);
-      else this.#aside.putAside(place, present);
+      else this.#aside.drift.putAside(place, present);
     } catch (error) {
       if (systemCode(error) === undefined || fatalMessage(error)) throw error;
       const path = this.#tree.path(parent, name);

@@ -20,7 +20,7 @@ async function openPair(t: Test) {
   return {
     source,
     root,
-    drifts: () => lines.filter(line => line.includes('drift')),
+    drifts: () => lines.filter(line => line.startsWith('warn drift')),
     push: () => pushOnce({ folder, source, receiver }),
   };
 }
