@@ -7,8 +7,6 @@ export const payloadSizeMax = 1024 * 1024;
 /** Operations a commit: 256 small files make one `sync -f` worth its while. */
 export const commitOperationsMax = 256;
 export const commitBytesMax = 64 * 1024 * 1024;
-/** A commit is closed at this age even if it is small: the latency of a save. */
-export const commitAgeMs = 200;
 /** Node ids from Welcome's next one on: a peer that skips them uses up the 2^47 of the replica. */
 export const idsPerConnectionMax = 2 ** 40;
 /** Entries in one Listing, digests in one DirectoryDigests. */

@@ -6,7 +6,7 @@ import { blockSizeMax } from '../limits.ts';
 import { instantiate } from './kernels.ts';
 
 /** Files up to this size have small grains: a sixteenth of their size, a sixty-fourth beyond. */
-export const smallGrainsFileSize = 16 * 1024 * 1024;
+const smallGrainsFileSize = 16 * 1024 * 1024;
 const smallGrain = 64;
 const largeGrain = 256;
 /** Old grains that one match looks through. */

@@ -2,7 +2,7 @@
 const mask = 0xffffffffffffffffn;
 
 /** Upper half of the 64-bit polynomial in `factor` over bytes + 1, times `factor`. */
-export function grainOf(bytes: Uint8Array, factor: bigint): number {
+function grainOf(bytes: Uint8Array, factor: bigint): number {
   let hash = 0n;
   for (const byte of bytes) hash = (hash * factor + BigInt(byte) + 1n) & mask;
   return Number(((hash * factor) & mask) >> 32n);

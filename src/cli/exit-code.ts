@@ -55,7 +55,7 @@ export function exitCodeOf(error: unknown): ExitCode {
 }
 
 /** True for what node:fs and node:net throw: a code such as EACCES and the system call's name. */
-export function isSystemError(error: unknown): boolean {
+function isSystemError(error: unknown): boolean {
   return (
     systemCode(error)?.startsWith('E') === true && error instanceof Error && 'syscall' in error
   );

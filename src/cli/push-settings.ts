@@ -10,7 +10,7 @@ import { type Setting, type Settings, usage } from './settings.ts';
 import { readSettle } from './settle.ts';
 import { readSize } from './size.ts';
 
-export const intervalBounds = { fallback: '500ms', min: 10, max: 86_400_000 };
+const intervalBounds = { fallback: '500ms', min: 10, max: 86_400_000 };
 export const timeoutBounds = { fallback: '30s', min: 100, max: 86_400_000 };
 
 export type PushSettings = Pick<
@@ -113,7 +113,7 @@ export function readSelection(
 }
 
 /** rsync's --chmod. */
-export function readChmod(setting: Setting<string> | undefined): readonly ModeChange[] {
+function readChmod(setting: Setting<string> | undefined): readonly ModeChange[] {
   const changes = setting === undefined ? [] : parseModeChanges(setting.value);
   if (changes !== undefined) return changes;
   throw usage(
@@ -159,7 +159,7 @@ export function readPushSettings(
 }
 
 /** `N` entries or `P%` of them. */
-export function readMaxDelete(setting: Setting<string> | undefined): SenderOptions['maxDelete'] {
+function readMaxDelete(setting: Setting<string> | undefined): SenderOptions['maxDelete'] {
   if (setting === undefined) return { kind: 'percent', value: 50 };
   const match = /^(\d{1,15})(%?)$/.exec(setting.value.trim());
   const value = Number(match?.[1]);
@@ -181,7 +181,7 @@ export function readCpuLimit(setting: Setting<string> | undefined): number {
 }
 
 /** A number of threads, or 'auto'. */
-export function readScanJobs(setting: Setting<string> | undefined): SenderOptions['scanJobs'] {
+function readScanJobs(setting: Setting<string> | undefined): SenderOptions['scanJobs'] {
   if (setting === undefined || setting.value === 'auto') return 'auto';
   const jobs = /^\d{1,3}$/.test(setting.value) ? Number(setting.value) : 0;
   if (jobs >= 1 && jobs <= scanJobsMax) return jobs;

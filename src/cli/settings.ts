@@ -173,7 +173,7 @@ export class Settings {
   }
 }
 
-export function variableOf(flag: string): string {
+function variableOf(flag: string): string {
   return `REPLICA_${flag.toUpperCase().replaceAll('-', '_')}`;
 }
 

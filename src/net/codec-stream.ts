@@ -79,7 +79,7 @@ export const codecs: readonly Codec[] =
 
 /** Of the quality, in the codec's own measure; window in bits, of which the encoder takes up to twice. */
 const defaults = { brotli: { level: 5, window: 24 }, zstd: { level: 9, window: 24 } } as const;
-export const levelMax: { readonly [codec in Codec]: number } = { brotli: 11, zstd: 19 };
+const levelMax: { readonly [codec in Codec]: number } = { brotli: 11, zstd: 19 };
 
 export function compressor(codec: Codec, level?: number): CodecStream {
   const quality = Math.min(level ?? defaults[codec].level, levelMax[codec]);

@@ -88,11 +88,6 @@ export class Directories {
     return opened;
   }
 
-  /** A directory just made, or known to be what it is; takes `opened.directory` over. */
-  add(id: NodeId, opened: Opened): void {
-    this.#opened.set(id, opened);
-  }
-
   /** Closes the least recently opened ones beyond `max`. */
   trim(max: number): void {
     for (const [id, opened] of this.#opened) {

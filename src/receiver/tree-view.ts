@@ -91,11 +91,6 @@ export class TreeView {
     return this.#directories.open(id);
   }
 
-  /** A directory just put into the tree; takes the handle over. */
-  addOpened(id: NodeId, directory: ConfinedDirectory, depth: number): void {
-    this.#directories.add(id, { kind: 'open', directory, depth, isKept: false });
-  }
-
   /** Directories left the tree: none must be found by its old id after this step. */
   setStale(): void {
     this.#isStale = true;

@@ -8,7 +8,7 @@ export interface MaxDelete {
 
 export const defaultMaxDelete: MaxDelete = { kind: 'percent', value: 50 };
 /** A percentage says nothing about small trees. */
-export const percentEntriesMin = 1000;
+const percentEntriesMin = 1000;
 
 export interface SweepFindings {
   /** Entries that would go, those inside directories that go included; renames and what was accepted are taken out. */

@@ -8,7 +8,7 @@ export interface FileVersion {
   readonly version: number;
 }
 
-export function samePlace(a: Place, b: Place): boolean {
+function samePlace(a: Place, b: Place): boolean {
   return a.parent === b.parent && a.name === b.name;
 }
 

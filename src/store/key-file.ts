@@ -18,7 +18,7 @@ export interface Key {
   readonly created?: string;
 }
 
-export const keySecretSize = 32;
+const keySecretSize = 32;
 const keyIdSize = 16;
 /** A thousand keys take 100 KiB. */
 const keyFileSizeMax = 1024 * 1024;

@@ -116,7 +116,7 @@ export function encodedSize(message: Message): number {
 }
 
 /** Bytes an entry takes in a Listing: at most listingEntriesMax and payloadSizeMax a message. */
-export function placedEntrySize(placed: PlacedEntry): number {
+function placedEntrySize(placed: PlacedEntry): number {
   return nodeIdSize + encodedEntrySize(placed.name, placed.entry);
 }
 
