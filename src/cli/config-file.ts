@@ -204,7 +204,8 @@ function remove(
   const found = folders.filter(isMeant);
   const [first] = found;
   if (first === undefined) {
-    const what = name({ source: resolve(cwd, source), target: target ?? 'anywhere' });
+    const path = resolve(cwd, source);
+    const what = target === undefined ? path : name({ source: path, target });
     const others = folders.length === 0 ? 'no folders' : folders.map(name).join(', ');
     throw usage(configFile, `it does not have ${what}; it has ${others}`);
   }

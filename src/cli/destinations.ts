@@ -36,7 +36,8 @@ export function readDestinations(texts: readonly string[], cwd: string): readonl
   if (twice !== undefined) throw usage('<dst>', `the name '${twice}' is given twice`);
   const roots = destinations.map(({ root }) => checkDestination(root));
   for (const [i, root] of roots.entries()) {
-    const inner = roots.find((other, j) => j !== i && (other === root || isInside(other, root)));
+    if (roots.indexOf(root) !== i) throw usage('<dst>', `${root} is given twice`);
+    const inner = roots.find(other => other !== root && isInside(other, root));
     if (inner !== undefined) throw usage('<dst>', `${inner} lies in ${root}, another of them`);
   }
   return destinations;

@@ -81,7 +81,7 @@ function* examineState(state: string): Generator<Finding> {
     ? warn(
         'state',
         `${state} is in memory and lost at a restart`,
-        'which costs a comparison: --state',
+        'the next push then compares everything; choose a disk with --state',
       )
     : ok('state', `${state} is on a local file system`);
   yield judgeSpace('state space', folder);

@@ -13,7 +13,7 @@ import {
   readConfig,
   type TreePair,
 } from './config-file.ts';
-import { parseDuration } from './duration.ts';
+import { formatDuration, parseDuration } from './duration.ts';
 import { type Setting, usage } from './setting.ts';
 import { parsePort } from './target.ts';
 
@@ -134,7 +134,7 @@ export class Settings {
     if (ms < bounds.min || ms > bounds.max) {
       throw usage(
         setting.origin,
-        `${setting.value} is not from ${bounds.min}ms to ${bounds.max}ms`,
+        `${setting.value} is not from ${formatDuration(bounds.min)} to ${formatDuration(bounds.max)}`,
       );
     }
     return ms;

@@ -40,11 +40,24 @@ export function parseTarget(text: string): Target {
   if (/^[^/]*:.*\//.test(text)) {
     throw wrong(
       text,
-      'the receiver chooses the folder: give host, host:port or replica://host/name, or ssh://host/path (a local path with a colon: ./a:b)',
+      `over ssh it is ${overSsh(text)}; otherwise the receiver chooses the folder: give host, host:port or replica://host/name (a local path with a colon: ./a:b)`,
     );
   }
   if (text.includes('/')) return { kind: 'path', path: text };
+  if (text.includes('@')) {
+    throw wrong(
+      text,
+      'there are no user names here; give host:port, or over ssh ssh://user@host/path',
+    );
+  }
   return parseHostPort(text);
+}
+
+/** What rsync writes as `user@host:path`, relative to the home there. */
+function overSsh(text: string): string {
+  const [, place, path = ''] = /^([^:/[\]]+):(?:\d+:)?(.*)$/s.exec(text) ?? [];
+  if (place === undefined) return 'ssh://host/path';
+  return `ssh://${place}${path.startsWith('/') ? path : `/~/${path.replace(/^~\//, '')}`}`;
 }
 
 /** A name as receivers and targets give it to a replica. */

@@ -21,7 +21,7 @@ export function usageMessage({ argv, catalog, message, missingCount }: WrongUsag
   }
   const names = [...new Set(catalog.map(one => one.words[0] ?? ''))];
   if (group.length === 0) {
-    return `there is no command '${command}'${meant(command, names)}; see 'replica --help'`;
+    return `there is no command '${command}'${meant(command, [...names, '--version'])}; see 'replica --help'`;
   }
   const remedy = `; see 'replica ${command} --help'`;
   const entry = group.find(one => one.words.every((word, i) => words[i] === word));

@@ -71,8 +71,9 @@ function openPrivate(parent: ConfinedDirectory, name: Name): ConfinedDirectory {
     return folder;
   } catch (error) {
     const code = systemCode(error);
-    throw new ReplicaError('ERR_PATH', `cannot use the private folder '${name}': ${code}`, {
-      cause: error,
-    });
+    const isForbidden = code === 'EACCES' || code === 'EPERM';
+    const remedy = isForbidden ? ': run as the user whom the destination belongs to' : '';
+    const message = `cannot use the private folder '${name}' (${code})${remedy}`;
+    throw new ReplicaError('ERR_PATH', message, { cause: error });
   }
 }

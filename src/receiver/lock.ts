@@ -72,7 +72,7 @@ function refuseLive(folder: ConfinedDirectory): void {
   const isElsewhere = holder.includes(' on ');
   const remedy = isElsewhere
     ? '; if that is gone, remove .replica/receive.lock in the destination'
-    : '';
+    : '; stop it first, or choose another folder';
   throw new ReplicaError('ERR_PATH', text + remedy);
 }
 

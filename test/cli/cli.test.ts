@@ -61,6 +61,10 @@ t.test(
     const home = t.testdir({ src: {}, file: '' });
     const rows: [string[], string][] = [
       [['frob'], "there is no command 'frob'; see 'replica --help'"],
+      [
+        ['version'],
+        "there is no command 'version' (did you mean '--version'?); see 'replica --help'",
+      ],
       [['psuh'], "there is no command 'psuh' (did you mean 'push'?); see 'replica --help'"],
       [
         ['recieve'],
@@ -117,8 +121,8 @@ t.test(
         ['push', 'src', 'host', '--interval', 'abc'],
         "--interval: 'abc' is not a duration such as 500, 2s or 24h",
       ],
-      [['push', 'src', 'host', '--interval=0'], '--interval: 0 is not from 10ms to 86400000ms'],
-      [['push', 'src', 'host', '--timeout', '1'], '--timeout: 1 is not from 100ms to 86400000ms'],
+      [['push', 'src', 'host', '--interval=0'], '--interval: 0 is not from 10 ms to 24 h'],
+      [['push', 'src', 'host', '--timeout', '1'], '--timeout: 1 is not from 100 ms to 24 h'],
       [
         ['push', 'src', 'host', '--cpu-limit', '0%'],
         "--cpu-limit: '0%' is no share of a core, such as 10%",

@@ -224,7 +224,7 @@ t.test('remove forgets one folder, and nothing else', async t => {
   });
   const before = home.config().folders;
   const rows: [string[], RegExp][] = [
-    [['nope'], /it does not have .*\/nope to anywhere; it has .*\/a to HOST\.example, .*\/b to/],
+    [['nope'], /it does not have .*\/nope; it has .*\/a to HOST\.example, .*\/b to/],
     [['a', './x'], /it does not have .*\/a to \.\/x; it has/],
     [['a'], /it has .*\/a to HOST\.example and .*\/a to .*\/dst: say which target$/],
     [['a', 'user@host'], /there are no user names here/],
@@ -248,7 +248,7 @@ t.test('remove forgets one folder, and nothing else', async t => {
   t.equal((await home.run(['remove', 'a'])).code, 0, 'it has one target by now');
   t.strictSame(home.config(), { interval: '6s', folders: [] });
   const none = await home.run(['remove', 'a']);
-  t.match(none.stderr, /it does not have .* to anywhere; it has no folders\n$/);
+  t.match(none.stderr, /it does not have \S*; it has no folders\n$/);
 });
 
 t.test('folders that are added at the same time are all there', async t => {

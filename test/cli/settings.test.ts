@@ -91,7 +91,7 @@ t.test('errors name where the value came from', async t => {
       () => load(t, { env: { REPLICA_INTERVAL: 'abc' } }).duration('interval', undefined, duration),
       /^REPLICA_INTERVAL: 'abc' is not a duration/,
     ],
-    [() => load(t, {}).duration('interval', '5', duration), /^--interval: 5 is not from 10ms/],
+    [() => load(t, {}).duration('interval', '5', duration), /^--interval: 5 is not from 10 ms/],
     [
       () => load(t, { lines: 'REPLICA_ONCE=maybe' }).switch('once', undefined),
       /^REPLICA_ONCE in .*a\.env: expected true or false, not 'maybe'/,
