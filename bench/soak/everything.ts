@@ -30,7 +30,7 @@ const measureMs = 15_000;
 const reportMs = 60_000;
 /** Below this a slope says more about garbage collection than about leaks. */
 const judgedMinutes = 60;
-/** Per hour, of each program's anonymous memory: the promise of issue 6. */
+/** Per hour, of each program's anonymous memory: the bound that is promised. */
 const memorySlopeMax = 1024 * 1024;
 const stepMs = 100;
 
