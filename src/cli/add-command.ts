@@ -35,7 +35,7 @@ export class AddCommand extends PushCommand {
   });
   static override notes = [
     "The folder is appended to 'folders' in ~/.config/replica/config.json, which is replaced as a whole and stays private. Edit it there; 'replica remove' forgets it. Its flags also count for push, verify and doctor of the same <src> and <target>.",
-    'Flags are those of push, but for those that are for one run: --once, --dry-run, --accept-deletes and --path.',
+    'It takes the flags of push, except those for a single run: --once, --dry-run, --accept-deletes and --path.',
   ];
   static override refusedFlags = passing;
 

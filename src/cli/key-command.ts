@@ -31,7 +31,8 @@ export class KeyShowCommand extends ReplicaCommand {
 export class KeyNewCommand extends ReplicaCommand {
   static override paths = [['key', 'new']];
   static override usage = Command.Usage({
-    description: 'Make one more key and print its pairing string; a running receiver accepts it',
+    description:
+      'Make one more key and print its pairing string; a running receiver accepts it at once',
     examples: [['A key of its own for each sender', '$0 key new --label laptop']],
   });
 
@@ -65,7 +66,7 @@ export class KeyRevokeCommand extends ReplicaCommand {
   static override paths = [['key', 'revoke']];
   static override usage = Command.Usage({
     description:
-      'Accept the key <id> no longer, from the next connection on (an id like -x needs: -- -x)',
+      'No longer accept the key <id>, from the next connection on (write an id like -x as: -- -x)',
     examples: [['Lock one sender out', '$0 key revoke gXb3jE0Yt5m2qT1rVhZkAw']],
   });
 

@@ -17,7 +17,7 @@ const sinceBounds = { fallback: '3650d', min: 0, max: 3650 * 86_400_000 };
 export class LogCommand extends ReplicaCommand {
   static override paths = [['log']];
   static override usage = Command.Usage({
-    description: 'Say what was done when at the replica in <dst>',
+    description: 'Show what was done at the replica in <dst>, and when',
     examples: [
       ['Everything that is remembered', '$0 log /srv/copy'],
       ['What became of a file, or in a folder', '$0 log /srv/copy docs/plan.txt'],

@@ -15,7 +15,7 @@ export class PairCommand extends ReplicaCommand {
   static override paths = [['pair']];
   static override usage = Command.Usage({
     description:
-      "Keep a receiver's pairing string (asked for on a terminal, else read from standard input)",
+      "Store a receiver's pairing string (asked for on a terminal, else read from standard input)",
     examples: [
       ['Paste the key of a receiver', '$0 pair backup.example.org'],
       [

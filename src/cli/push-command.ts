@@ -75,7 +75,7 @@ export class PushCommand extends ReplicaCommand {
     description: 'Send nothing below mount points; what the replica has there stays',
   });
   chmod = Option.String('--chmod', {
-    description: "<HOW> What modes become, in rsync's form: D755,F644 or go-w,F-x",
+    description: "<HOW> Set modes at the replica, in rsync's form: D755,F644 or go-w,F-x",
   });
   owner = Option.Boolean('-o,--owner', {
     description: 'Keep the users that files belong to, by name; the receiver must run as root',
@@ -86,19 +86,19 @@ export class PushCommand extends ReplicaCommand {
       'Keep extended attributes of the user namespace; both ends need the package fs-xattr',
   });
   numericIds = Option.Boolean('--numeric-ids', {
-    description: 'With --owner and --group: numbers count, not names',
+    description: 'With --owner and --group: keep numbers, not names',
   });
   settle = Option.Array('--settle', {
     description:
-      "<TIME> Send a file once it was left alone so long; '*.log=5s' for some; may be repeated",
+      "<TIME> Send a file only once it was left alone this long; '*.log=5s' for some files; may be repeated",
   });
   noDelete = Option.Boolean('--no-delete', { description: 'Never delete at the destination' });
   maxDelete = Option.String('--max-delete', {
     description:
-      '<N|P%> Hold deletes beyond so many in one look, or this share of over 1,000 entries in minutes (default 50%)',
+      '<N|P%> Hold back more deletes than N in one look, or than P% of over 1,000 entries within minutes (default 50%)',
   });
   acceptDeletes = Option.Boolean('--accept-deletes', {
-    description: 'Do the deletes that are held, once',
+    description: 'Carry out the deletes that are held, once',
   });
   checksum = Option.Boolean('-c,--checksum', { description: 'Read and hash every file again' });
   compressAlways = Option.Boolean('-z', {
@@ -113,7 +113,7 @@ export class PushCommand extends ReplicaCommand {
   });
   optimize = Option.String('--optimize', {
     description:
-      "<FOR> What an edit costs where the old version's hashes are lost: bytes: ask the receiver for them, time: send whole blocks, auto: by the link (default auto)",
+      '<FOR> For an edit of which the old hashes are lost: bytes: ask the receiver for them, time: send whole blocks, auto: what is faster over this link (default auto)',
   });
   bwlimit = Option.String('--bwlimit', {
     description:
@@ -121,19 +121,20 @@ export class PushCommand extends ReplicaCommand {
   });
   scanJobs = Option.String('--scan-jobs', {
     description:
-      '<N> Threads that look at the source, and that read it (default auto: one, or 8 where it is slow)',
+      '<N> Threads that look at the source, and as many that read it (default auto: one, or 8 where it is slow)',
   });
   cpuLimit = Option.String('--cpu-limit', {
-    description: '<P%> Of one core, for looking for changes (default 10%)',
+    description: '<P%> Share of one core for looking for changes (default 10%)',
   });
   timeout = Option.String('--timeout', {
     description: '<TIME> With --once, give up when unreachable this long (default 30s)',
   });
   rsh = Option.String('-e,--rsh', {
-    description: '<COMMAND> What reaches an ssh:// target (default ssh)',
+    description: '<COMMAND> How to reach an ssh:// target (default ssh)',
   });
   replicaPath = Option.String('--replica-path', {
-    description: '<F> Of replica at an ssh:// target (default replica, found by its shell)',
+    description:
+      '<F> Where replica is at an ssh:// target (default replica, found by the shell there)',
   });
   keyFile = Option.String('--key-file', { description: "<F> The receiver's key" });
   state = Option.String('--state', {

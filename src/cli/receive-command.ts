@@ -36,8 +36,8 @@ export class ReceiveCommand extends ReplicaCommand {
     ],
   });
   static override notes = [
-    "The first start makes a key. 'replica key show' prints its pairing string for 'replica pair' on the machine that holds the source. Once connections are accepted, 'listening on HOST:PORT' is printed.",
-    "With a name, as in docs=/srv/docs, a folder is one of several replicas behind one port: 'replica push <src> replica://host:port/docs'. One may be without a name. The flags hold for all of them.",
+    "The first start makes a key. 'replica key show' prints its pairing string, for 'replica pair' on the machine that holds the source. 'listening on HOST:PORT' is printed once connections are accepted.",
+    "Folders with names, as in docs=/srv/docs, are several replicas behind one port: 'replica push <src> replica://host:port/docs'. One may be without a name. The flags hold for all of them.",
     metricsNote,
   ];
 
@@ -63,7 +63,7 @@ export class ReceiveCommand extends ReplicaCommand {
   });
   quota = Option.String('--quota', {
     description:
-      '<SIZE> Hold at most this much, 500M or 2T; files for which there is no room are refused',
+      '<SIZE> Hold at most this much, 500M or 2T; refuse files for which there is no room',
   });
   specialBits = Option.Boolean('--special-bits', {
     description: 'Replicate setuid, setgid and sticky bits',

@@ -65,7 +65,7 @@ export class ListCommand extends OnePushCommand {
   static override paths = [['list']];
   static override usage = Command.Usage({
     description:
-      'List what a running push has found and not yet made durable, and the deletes it holds',
+      'List the changes that a running push has found and not yet made durable, and the deletes it holds',
     examples: [['The oldest ten', '$0 list --limit 10']],
   });
   static override notes = [
@@ -73,7 +73,7 @@ export class ListCommand extends OnePushCommand {
     choiceNote,
   ];
 
-  limit = Option.String('--limit', { description: '<N> At most so many (default 1000)' });
+  limit = Option.String('--limit', { description: '<N> At most this many (default 1000)' });
 
   protected override async perform(surroundings: Surroundings): Promise<ExitCode> {
     const setting = surroundings.settings.text('limit', this.limit);

@@ -24,7 +24,7 @@ export class FlushCommand extends OnePushCommand {
     examples: [['Before a deploy', '$0 flush ./site --timeout 30s && ssh web ./deploy']],
   });
   static override notes = [
-    'The source is looked at at once and as a whole, so an edit made just before is included wherever it is. 23: some entries could not be read; 25: deletes are held.',
+    'Looks at the whole source at once, so an edit made just before is included, wherever it is. 23: some entries could not be read; 25: deletes are held.',
     choiceNote,
   ];
 
@@ -68,7 +68,7 @@ export class PauseCommand extends OnePushCommand {
     examples: [['While the source is rebuilt', '$0 pause ./site']],
   });
   static override notes = [
-    'What it has begun to send is finished. The connection stays.',
+    'It finishes what it has begun to send, and stays connected.',
     choiceNote,
   ];
 
@@ -103,7 +103,7 @@ export class BwlimitCommand extends ControlCommand {
     examples: [['Slower by day', "$0 bwlimit '08:00,512 19:00,off' ./site"]],
   });
   static override notes = [
-    "<rate> as for 'push --bwlimit', off for no limit; started again, the push takes what its own flag says.",
+    "<rate> is as for 'push --bwlimit', off for no limit. A push that is started again goes by its own flag.",
     choiceNote,
   ];
 
@@ -146,12 +146,13 @@ export class RejectCommand extends OnePushCommand {
     examples: [['After files were lost at the source', '$0 reject']],
   });
   static override notes = [
-    'It holds for as long as the push runs; started again, it asks again.',
+    'This holds for as long as the push runs; a push that is started again asks again.',
     choiceNote,
   ];
 
   undo = Option.Boolean('--undo', {
-    description: 'Take back what was rejected: it is judged anew, and held if it was before',
+    description:
+      'Take the rejection back: the deletes are judged anew, and held as before if they were',
   });
 
   protected override async perform(surroundings: Surroundings): Promise<ExitCode> {
@@ -174,7 +175,7 @@ export class ExplainCommand extends ControlCommand {
     examples: [['Is it ignored?', '$0 explain ./site/build/app.js']],
   });
   static override notes = [
-    "Asks every running push that has the path in its source. It may be gone already. Since when it is in sync counts from the last commit that touched it; what was so before the push began is 'then or before'.",
+    "Asks every running push whose source has the path; the path may be gone already. 'In sync since' is the time of the last commit that touched it; of what was in sync when the push began, 'or before' is added.",
   ];
 
   subject = Option.String({ name: 'path' });

@@ -21,13 +21,13 @@ export class UpCommand extends ReplicaCommand {
   static override notes = [
     'Each push is a process of its own: one that fails ends alone, and is named. SIGINT and SIGTERM end all of them, each after its commit. The exit code is the highest of theirs.',
     "A setting is looked for in this order: the environment, the --env-file, the folder's own entry in ~/.config/replica/config.json, the section of push there, its top level.",
-    "A port of --metrics that is set for all of them, here or in ~/.config/replica/config.json, is that of the first folder; the others have the ports above it, in the order of the file. A folder's own entry may say another.",
+    "If --metrics is set for all of them, here or in ~/.config/replica/config.json, the first folder has that port and the others the ports after it, in the order of the file. A folder's own entry may name another.",
   ];
 
   once = Option.Boolean('--once', { description: 'End when each source and replica are equal' });
   metrics = Option.String('--metrics', {
     description:
-      '<[HOST:]PORT> As for push: the first folder there, each next one at the next port',
+      '<[HOST:]PORT> As for push: the first folder at this port, each further one at the next',
   });
   logFile = Option.String('--log-file', { description: '<F> Append JSON lines to F' });
 

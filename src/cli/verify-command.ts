@@ -76,7 +76,7 @@ export class VerifyCommand extends ReplicaCommand {
     description: 'Stay on one file system, as for push',
   });
   chmod = Option.String('--chmod', {
-    description: "<HOW> As for push: what modes become, in rsync's form: D755,F644 or go-w,F-x",
+    description: "<HOW> As for push: modes at the replica, in rsync's form: D755,F644 or go-w,F-x",
   });
   owner = Option.Boolean('-o,--owner', { description: 'Compare users, as push keeps them' });
   group = Option.Boolean('-g,--group', { description: 'Compare groups' });
@@ -87,10 +87,11 @@ export class VerifyCommand extends ReplicaCommand {
     description: '<TIME> Give up when unreachable this long (default 30s)',
   });
   rsh = Option.String('-e,--rsh', {
-    description: '<COMMAND> What reaches an ssh:// target (default ssh)',
+    description: '<COMMAND> How to reach an ssh:// target (default ssh)',
   });
   replicaPath = Option.String('--replica-path', {
-    description: '<F> Of replica at an ssh:// target (default replica, found by its shell)',
+    description:
+      '<F> Where replica is at an ssh:// target (default replica, found by the shell there)',
   });
   keyFile = Option.String('--key-file', { description: "<F> The receiver's key" });
   state = Option.String('--state', { description: '<DIR> As for push' });
