@@ -2,7 +2,8 @@
 import { resolve } from 'node:path';
 import { Command } from 'clipanion';
 import { ReplicaError } from '../errors.ts';
-import { checkApart, checkSource, realPathOf } from './checks.ts';
+import { realPathOf } from '../store/real-path.ts';
+import { checkApart, checkSource } from './checks.ts';
 import { readCompression } from './compression-settings.ts';
 import { appendFolder, type Raw } from './config-file.ts';
 import { readDestinationSettings } from './destination-settings.ts';

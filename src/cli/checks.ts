@@ -1,6 +1,6 @@
 // What is checked before anything starts, so that a slip of the fingers costs one line.
 import { accessSync, constants, mkdirSync, realpathSync, statSync } from 'node:fs';
-import { basename, dirname, join, relative, sep } from 'node:path';
+import { relative, sep } from 'node:path';
 import { ReplicaError, systemCode } from '../errors.ts';
 
 /** The real path of the source. Throws ERR_PATH when it is no readable directory. */
@@ -49,17 +49,6 @@ export function checkApart(source: string, destination: string): void {
 export function isInside(path: string, folder: string): boolean {
   const way = relative(folder, path);
   return way !== '' && way !== '..' && !way.startsWith(`..${sep}`);
-}
-
-/** The real path of something that need not exist yet: real as far as it exists. */
-export function realPathOf(path: string): string {
-  try {
-    return realpathSync(path);
-  } catch (error) {
-    const parent = dirname(path);
-    if (systemCode(error) !== 'ENOENT' || parent === path) throw error;
-    return join(realPathOf(parent), basename(path));
-  }
 }
 
 /** The result, or undefined where something on the way does not exist. */

@@ -6,7 +6,7 @@ import { readFileSync, realpathSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
 import { type ReplicaError, systemCode } from '../errors.ts';
 import { whileLocked, writePrivateFile } from '../store/private-file.ts';
-import { realPathOf } from './checks.ts';
+import { realPathOf } from '../store/real-path.ts';
 import { usage } from './setting.ts';
 import { parseTarget } from './target.ts';
 import { targetName } from './target-name.ts';

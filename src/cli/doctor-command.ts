@@ -3,7 +3,7 @@ import { lookup } from 'node:dns/promises';
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Command, Option } from 'clipanion';
-import { realPathOf } from './checks.ts';
+import { realPathOf } from '../store/real-path.ts';
 import type { TreePair } from './config-file.ts';
 import { examineDestination, examineMachine } from './doctor-machine.ts';
 import { examineReplica } from './doctor-replica.ts';

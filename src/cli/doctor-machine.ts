@@ -13,8 +13,9 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { ReplicaError, systemCode } from '../errors.ts';
+import { realPathOf } from '../store/real-path.ts';
 import { isNetworkFileSystem, isVolatile } from '../tree/durable.ts';
-import { checkApart, realPathOf } from './checks.ts';
+import { checkApart } from './checks.ts';
 import { formatBytes } from './counted.ts';
 import { ExitCode } from './exit-code.ts';
 import { bad, type Finding, ok, warn } from './finding.ts';

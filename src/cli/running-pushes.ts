@@ -5,7 +5,7 @@ import { callControl } from '../control/control-client.ts';
 import { ReplicaError, systemCode } from '../errors.ts';
 import { controlAnswerMs } from '../limits.ts';
 import type { Log } from '../log.ts';
-import { realPathOf } from './checks.ts';
+import { realPathOf } from '../store/real-path.ts';
 import { parseTarget } from './target.ts';
 import { targetName } from './target-name.ts';
 

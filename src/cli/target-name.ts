@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { realPathOf } from './checks.ts';
+import { realPathOf } from '../store/real-path.ts';
 import { hostName, sshName, type Target } from './target.ts';
 
 /** The same for the same target, however it is written: it names a push's state folder. */

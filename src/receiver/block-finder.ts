@@ -19,6 +19,7 @@ import {
   type WantedBlock,
 } from './block-source.ts';
 import type { Folders } from './folders.ts';
+import { turn } from './turn.ts';
 import type { UnfinishedStages } from './unfinished.ts';
 
 /** Where a staged file lies until its commit is applied; one object a file. */
@@ -164,7 +165,7 @@ export class BlockFinder {
   /** Other tasks get their turn. */
   turn(): Promise<void> {
     this.pause();
-    return new Promise(setImmediate);
+    return turn();
   }
 
   /** Call it whenever other tasks had their turn. */

@@ -34,6 +34,7 @@ import type { LocalAttributes } from './local-attributes.ts';
 import { forgetOrphans } from './orphans.ts';
 import { encodeSteps, type Step } from './steps.ts';
 import type { TreeView } from './tree-view.ts';
+import { turn } from './turn.ts';
 
 export interface StagedCommit {
   readonly commit: bigint;
@@ -280,9 +281,4 @@ async function flushFiles(tree: TreeView, flush: Flush): Promise<void> {
 
 function settle(commits: readonly StagedCommit[], applied: Applied | undefined): void {
   for (const { onSettled } of commits) onSettled(applied);
-}
-
-/** Lets messages be received between two commits. */
-function turn(): Promise<void> {
-  return new Promise(resolve => setImmediate(resolve));
 }

@@ -12,6 +12,7 @@ import { type AskedFile, type ByteRange, type GetGrains, MessageType } from '../
 import { BaseVersion } from './base-version.ts';
 import { BlockSource } from './block-source.ts';
 import type { Folders } from './folders.ts';
+import { turn } from './turn.ts';
 
 export interface GrainAnswersOptions {
   readonly connection: Connection;
@@ -136,7 +137,7 @@ export class GrainAnswers {
   async #turn(): Promise<void> {
     if (performance.now() < this.#sliceEndMs) return;
     this.#source.pause();
-    await new Promise(setImmediate);
+    await turn();
     this.#sliceEndMs = performance.now() + sliceMs;
   }
 }

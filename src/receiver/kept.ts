@@ -12,6 +12,7 @@ import type { Exclusive } from './exclusive.ts';
 import type { Folders } from './folders.ts';
 import { forgetOrphans } from './orphans.ts';
 import { restampRest } from './restamp.ts';
+import { turn } from './turn.ts';
 
 /** Bytes of the original name that a name in kept content carries. */
 const originalSizeMax = 200;
@@ -214,8 +215,4 @@ function removeLocked(
 ): boolean {
   directory.chmodSelf(0o700);
   return parent.lstat(name) === undefined;
-}
-
-function turn(): Promise<void> {
-  return new Promise(resolve => setImmediate(resolve));
 }

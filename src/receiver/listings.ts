@@ -6,6 +6,7 @@ import { decodeEntry } from '../snapshot/entry-codec.ts';
 import type { Name } from '../snapshot/name.ts';
 import type { ReplicaStore } from '../store/replica-store.ts';
 import { MessageType } from '../wire/messages.ts';
+import { turn } from './turn.ts';
 
 /** Rows read from the store at a time. */
 const pageMax = 1024;
@@ -74,8 +75,4 @@ export async function sendListing(
 
 function xor(target: Buffer, bytes: Buffer): void {
   for (let i = 0; i < target.length; i++) target[i] = (target[i] ?? 0) ^ (bytes[i] ?? 0);
-}
-
-function turn(): Promise<void> {
-  return new Promise(resolve => setImmediate(resolve));
 }

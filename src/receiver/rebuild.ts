@@ -22,6 +22,7 @@ import { Directories } from './directories.ts';
 import type { Folders } from './folders.ts';
 import { keptName } from './kept.ts';
 import { fatalMessage } from './rejection.ts';
+import { turn } from './turn.ts';
 
 export interface RebuildOptions {
   /** Empty and not complete. */
@@ -250,7 +251,7 @@ class Scan {
       this.#sliceBytes += count;
       if (this.#sliceBytes < stagingSliceBytes) continue;
       this.#sliceBytes = 0;
-      await new Promise(setImmediate);
+      await turn();
     }
   }
 

@@ -2,8 +2,9 @@
 // cannot be used.
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';
-import { basename, dirname, join, relative, resolve } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import { ReplicaError, systemCode } from '../errors.ts';
+import { realPathOf } from './real-path.ts';
 
 /** The folder below `stateFolder` for the destination `root`. One folder serves many. */
 export function stateFolderFor(root: string, stateFolder: string): string {
@@ -41,13 +42,4 @@ export function setStateAside(folder: string): string {
   fs.rmSync(aside, { recursive: true, force: true });
   fs.renameSync(folder, aside);
   return aside;
-}
-
-function realPathOf(path: string): string {
-  try {
-    return fs.realpathSync(path);
-  } catch (error) {
-    if (systemCode(error) !== 'ENOENT' || dirname(path) === path) throw error;
-    return join(realPathOf(dirname(path)), basename(path));
-  }
 }
