@@ -13,7 +13,7 @@ export const idsPerConnectionMax = 2 ** 40;
 export const listingEntriesMax = 4096;
 export const getListingIdsMax = 1024;
 export const offerIdsMax = 8192;
-/** Block boundaries (DESIGN section 4). */
+/** Block boundaries: why these, see Decisions in ARCHITECTURE.md. */
 export const blockSizeMin = 8 * 1024;
 export const blockSizeTarget = 8 * 1024;
 export const blockSizeMax = 64 * 1024;

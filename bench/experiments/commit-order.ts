@@ -22,7 +22,7 @@ interface Order {
 
 const orders: Record<string, Order> = {
   good: order('stage data intent place times dirs state ack'),
-  // DESIGN section 6: the intent before the data is durable, so recovery must hash.
+  // The intent before the data is durable, so recovery must hash.
   design: order('stage intent data place times dirs state ack', 'anywhere'),
   'design-by-path': order('stage intent data place times dirs state ack', 'by path'),
   'design-unverified': order('stage intent data place times dirs state ack'),

@@ -162,13 +162,13 @@ export class BlockFinder {
     return this.#source.takeBadHints();
   }
 
-  /** Other tasks get their turn. */
+  /** Lets other tasks have their turn. */
   turn(): Promise<void> {
     this.pause();
     return turn();
   }
 
-  /** Call it whenever other tasks had their turn. */
+  /** To be called whenever other tasks have had their turn. */
   pause(): void {
     this.#source.pause();
   }

@@ -106,7 +106,7 @@ export class BlockSource {
     return false;
   }
 
-  /** Other tasks get their turn. */
+  /** To be called when other tasks get their turn. */
   pause(): void {
     this.#directories.clear();
     this.#unread.clear();

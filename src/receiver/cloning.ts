@@ -7,7 +7,7 @@ export class Cloning {
   /** Believed until the file system refuses. */
   #isPossible = true;
 
-  /** Instead of the new file at `place`, which is empty yet: a clone of `fd`, or one like before. */
+  /** Replaces the new, still empty file at `place` by a clone of `fd`, or by one like it. */
   begin(file: StagedFile, { directory, name }: StagedPlace, fd: number): StagedFile {
     if (!this.#isPossible) return file;
     file.close();

@@ -9,7 +9,7 @@ import type { StagedFile } from '../tree/staged-file.ts';
 
 const fsync = promisify(fs.fsync);
 
-/** As many as there are threads for it. */
+/** As many as Node's thread pool has threads. */
 export const flushesAtOnce = 4;
 
 export interface FlushOptions {

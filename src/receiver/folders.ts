@@ -44,7 +44,7 @@ export class Folders {
     throw new ReplicaError('ERR_IO', message);
   }
 
-  /** Is it the private folder's name, at the root? */
+  /** Is `name`, at the root, that of the private folder? */
   isReserved(name: Name): boolean {
     return name === privateName || (this.#ignoresCase && name.toLowerCase() === privateName);
   }

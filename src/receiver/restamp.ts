@@ -1,4 +1,4 @@
-// One name of a file went, and it was ours: the ctime of what is left of it moved by that alone.
+// We removed one name of a file: that alone moved the ctime of the file, which its other names share.
 import { systemCode } from '../errors.ts';
 import type { Changes } from '../store/changes.ts';
 import type { FileVersion } from '../store/file-places.ts';

@@ -155,7 +155,7 @@ export class ConfirmedLayer {
     return entryDigest(this.#secret, parent, encodeEntry(known.name, known.entry));
   }
 
-  /** Throws ERR_PROTOCOL when a receiver says that it has no more. */
+  /** Throws ERR_PROTOCOL when a receiver says that its ids are used up. */
   newId(): NodeId {
     return toNodeId(this.#nextId++);
   }

@@ -1,5 +1,5 @@
 // The delete brake: whether what a sweep found missing may be deleted at the destination. A pure
-// function over the whole sweep; DESIGN section 3, "Deletes come only from positive evidence".
+// function over the whole sweep: deletes come only from positive evidence (README).
 
 export interface MaxDelete {
   readonly kind: 'count' | 'percent';

@@ -1,5 +1,5 @@
 // 64-bit integers in a Buffer, big endian. Buffer's own methods take the bigint apart with bigint
-// arithmetic, eight times as slow: an entry has four of them and is packed a dozen times on its way.
+// arithmetic, which is eight times as slow; an entry has four such fields and is packed a dozen times.
 
 const value = new BigUint64Array(1);
 const signed = new BigInt64Array(value.buffer);

@@ -14,7 +14,7 @@ export function naiveGearHash(bytes: Uint8Array, end: number): number {
   return Number(sum & 0xffffffffn);
 }
 
-/** Where the blocks of a whole file end, from the rule as DESIGN states it. */
+/** Where the blocks of a whole file end, straight from the rule. */
 export function naiveCuts(bytes: Uint8Array, bounds: BlockBounds): number[] {
   const cuts: number[] = [];
   let size = 0;
