@@ -1,7 +1,7 @@
 // Looks at the source on the calling thread as long as its file system answers quickly, as local ones
 // do; once it turns out to be slow, with threads that wait side by side.
 import { type AttributeRules, defaultAttributes } from '../snapshot/attribute-rules.ts';
-import { Pace } from './pace.ts';
+import { Pace, timedCallsMax } from './pace.ts';
 import { DirectSource, type Listable, type Source } from './source.ts';
 import type { SourceListing, SourceStats } from './source-listing.ts';
 import { SourceThreads } from './source-threads.ts';
@@ -32,6 +32,10 @@ export class AdaptiveSource implements Source {
   #source: Source;
   #isDirect: boolean;
   readonly #pace = new Pace();
+  /** Calls since `#sinceMs`. */
+  #calls = 0;
+  #sinceMs = 0;
+  #isSlow = false;
 
   constructor(options: AdaptiveSourceOptions) {
     const { root, jobs, nowMs = () => performance.now() } = options;
@@ -40,7 +44,7 @@ export class AdaptiveSource implements Source {
     this.#nowMs = nowMs;
     this.#isDirect = jobs === 'auto' || jobs === 1;
     this.#source = this.#isDirect
-      ? new DirectSource(root, attributes, xattrs)
+      ? new DirectSource(root, { attributes, xattrs, onCall: () => this.#count() })
       : new SourceThreads({ root, attributes, jobs: jobs as number });
   }
 
@@ -53,9 +57,12 @@ export class AdaptiveSource implements Source {
   }
 
   list(folder: Listable): SourceListing {
-    const begunMs = this.#nowMs();
+    if (!this.#isDirect || this.#options.jobs !== 'auto') return this.#source.list(folder);
+    this.#calls = 0;
+    this.#sinceMs = this.#nowMs();
     const listing = this.#source.list(folder);
-    if (this.#isDirect) this.#judge(1 + listing.linkCounts.length, this.#nowMs() - begunMs);
+    this.#judge();
+    if (this.#isSlow) this.#startThreads();
     return listing;
   }
 
@@ -83,9 +90,21 @@ export class AdaptiveSource implements Source {
     if (this.#source instanceof SourceThreads) await this.#source.close();
   }
 
-  #judge(calls: number, tookMs: number): void {
-    const { root, jobs, attributes = defaultAttributes } = this.#options;
-    if (jobs !== 'auto' || !this.#pace.note(calls, tookMs)) return;
+  /** Before each call of a listing. */
+  #count(): void {
+    if (this.#calls === timedCallsMax) this.#judge();
+    this.#calls++;
+  }
+
+  #judge(): void {
+    const nowMs = this.#nowMs();
+    if (this.#pace.note(this.#calls, nowMs - this.#sinceMs)) this.#isSlow = true;
+    this.#calls = 0;
+    this.#sinceMs = nowMs;
+  }
+
+  #startThreads(): void {
+    const { root, attributes = defaultAttributes } = this.#options;
     this.#source = new SourceThreads({ root, attributes, jobs: autoJobs });
     this.#isDirect = false;
   }

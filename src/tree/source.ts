@@ -38,18 +38,27 @@ export interface Source {
   readXattrs(path: string, seen: SeenInode): string | undefined;
 }
 
+export interface DirectSourceOptions {
+  readonly attributes?: AttributeRules | undefined;
+  /** If they are to be read. */
+  readonly xattrs?: UserXattrs | undefined;
+  /** Before each system call of a listing. */
+  readonly onCall?: () => void;
+}
+
 export class DirectSource implements Source {
   readonly lookahead = 0;
   readonly #root: string;
   readonly #attributes: AttributeRules;
   readonly #xattrs: UserXattrs | undefined;
+  readonly #onCall: () => void;
   readonly #writer = new SeenWriter();
 
-  /** `xattrs`: if they are to be read. */
-  constructor(root: string, attributes = defaultAttributes, xattrs?: UserXattrs) {
+  constructor(root: string, options: DirectSourceOptions = {}) {
     this.#root = root;
-    this.#attributes = attributes;
-    this.#xattrs = xattrs;
+    this.#attributes = options.attributes ?? defaultAttributes;
+    this.#xattrs = options.xattrs;
+    this.#onCall = options.onCall ?? (() => {});
   }
 
   expect(_: readonly Listable[]): void {}
@@ -60,6 +69,7 @@ export class DirectSource implements Source {
       device,
       writer: this.#writer,
       attributes: this.#attributes,
+      onCall: this.#onCall,
     });
     return new SourceListing({ ...parts, bytes: Buffer.from(parts.bytes) });
   }

@@ -2,6 +2,7 @@ import fs from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { AdaptiveSource } from '../../src/tree/adaptive-source.ts';
+import { timedCallsMax } from '../../src/tree/pace.ts';
 import { DirectSource } from '../../src/tree/source.ts';
 import { SourceThreads } from '../../src/tree/source-threads.ts';
 import { makeDiskFolder } from '../support/folders.ts';
@@ -150,7 +151,7 @@ t.test('a source that answers slowly gets threads, a quick one none', t => {
     for (let i = 0; i < 300; i++) fs.writeFileSync(join(root, `f${i}`), '');
     let nowMs = 0;
     const clock = (): number => {
-      nowMs += (callMs * 301) / 2;
+      nowMs += callMs * timedCallsMax;
       return nowMs;
     };
     const source = new AdaptiveSource({ root, jobs: 'auto', nowMs: clock });
@@ -159,5 +160,23 @@ t.test('a source that answers slowly gets threads, a quick one none', t => {
     t.equal(source.lookahead, lookahead, `${callMs} ms a call`);
     void source.close();
   }
+  t.end();
+});
+
+t.test('a machine that stops for a moment now and then makes no slow source', t => {
+  const root = makeDiskFolder(t);
+  for (let i = 0; i < 300; i++) fs.writeFileSync(join(root, `f${i}`), '');
+  let nowMs = 0;
+  let readings = 0;
+  const clock = (): number => {
+    readings++;
+    nowMs += readings % 5 === 0 ? 100 : 0.1;
+    return nowMs;
+  };
+  const source = new AdaptiveSource({ root, jobs: 'auto', nowMs: clock });
+  const device = fs.statSync(root, { bigint: true }).dev;
+  for (let i = 0; i < 5; i++) source.list({ path: '', device });
+  t.equal(source.lookahead, 0);
+  t.ok(nowMs > 1000, 'on average a call took 0.6 ms');
   t.end();
 });
