@@ -132,6 +132,11 @@ export const packedSizeMin = 64;
 /** Threads of --scan-jobs: each has memory of its own. */
 export const scanJobsMax = 64;
 
+/**
+ * A file that nobody touched lately is looked at this often, as far as --cpu-limit goes; in small
+ * trees more often, at next to no cost.
+ */
+export const sweepPeriodMs = 5000;
 /** A directory that changed is listed in each tick for this long... */
 export const hotMs = 120_000;
 /** ...unless so many others changed after it: then its turn comes with the sweep. */

@@ -45,7 +45,7 @@ export class KnownFolder implements Folder {
   /** When its mark was last set to another one. */
   markedMs = 0;
   /** What the last listing and its comparison took. */
-  costMs = 0;
+  costMs: number | undefined;
 
   constructor(found: Folder & { name: Name | '' }, parent: KnownFolder | undefined) {
     this.id = found.id;

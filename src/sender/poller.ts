@@ -1,8 +1,8 @@
-// Where to look in one tick. Where the whole tree costs no more than a tick may, it is swept.
+// Where to look in one tick. Where the whole tree costs next to nothing, it is swept.
 // Otherwise a tick (1) looks at the times of known directories and lists those that moved: names
 // that came, went or were replaced; (2) lists directories that changed lately, in which files are
-// edited in place; (3) spends what is left on the next slice of a rolling sweep, in which an edit
-// anywhere else is seen. Where directories' times cannot be believed, the sweep alone is the truth.
+// edited in place; (3) goes on with a rolling sweep, in which an edit anywhere else is seen, as fast
+// as sweep-pace.ts says and what is left of the budget allows. Where directories' times cannot be believed, the sweep alone is the truth.
 import { systemCode } from '../errors.ts';
 import { rootId } from '../snapshot/entry.ts';
 import type { IgnoreRules } from '../snapshot/ignore.ts';
@@ -23,6 +23,7 @@ import type { NodeChanges } from './node-changes.ts';
 import type { OpenRoot, RootGuard } from './root-guard.ts';
 import { listFolder, type ScanState } from './scan-state.ts';
 import type { Stopwatch } from './stopwatch.ts';
+import { SweepPace } from './sweep-pace.ts';
 
 /** Shares of a tick's budget; the rest, and what these leave, is the sweep's. */
 const passShare = 0.6;
@@ -54,10 +55,8 @@ export class Poller {
   #round = 0;
   #roundSlot = 0;
   #roundBegunMs = clockMs();
-  #roundCostMs = 0;
   #sweepPeriodMs = 0;
-  /** What a sweep of everything takes. */
-  #wholeCostMs = Number.POSITIVE_INFINITY;
+  readonly #pace: SweepPace;
   #passSlot = 0;
   #passBegunMs = clockMs();
   #passPeriodMs = 0;
@@ -68,6 +67,7 @@ export class Poller {
   constructor(state: ScanState, parts: PollerParts) {
     this.#state = state;
     this.#parts = parts;
+    this.#pace = new SweepPace(state.options.pace);
   }
 
   get entryCount(): number {
@@ -87,7 +87,7 @@ export class Poller {
       directories: this.#table.size,
       hotDirectories: this.#hot.size,
       sweepPeriodMs: Math.max(this.#sweepPeriodMs, clockMs() - this.#roundBegunMs),
-      sweepCostMs: Number.isFinite(this.#wholeCostMs) ? this.#wholeCostMs : 0,
+      sweepCostMs: Number.isFinite(this.#pace.costMs) ? this.#pace.costMs : 0,
       passPeriodMs: this.#passPeriodMs,
       timesLie: this.#timesLie,
     };
@@ -104,7 +104,8 @@ export class Poller {
 
   /** Is the tick to sweep the whole tree? */
   fits(budgetMs: number): boolean {
-    return !this.#isComplete || this.#wholeCostMs <= budgetMs;
+    if (!this.#isComplete || budgetMs === Number.POSITIVE_INFINITY) return true;
+    return this.#pace.isEachTick && this.#pace.costMs <= budgetMs;
   }
 
   mustListRoot(stats: SourceStats, budgetMs: number): boolean {
@@ -125,13 +126,13 @@ export class Poller {
 
   *sweep(root: OpenRoot, rules: IgnoreRules): Generator<undefined, void> {
     const { observed } = this.#state;
-    const { deletes, watch } = this.#parts;
-    const begunMs = watch.ms;
+    const { deletes } = this.#parts;
     observed.beginSweep();
     observed.takeTouched();
     deletes.beginWhole();
     this.#tick++;
     this.#round++;
+    this.#pace.beginRound();
     const device = root.stats.dev;
     if (this.#root?.device !== device || this.#root.rules !== rules) this.reset();
     this.#root ??= this.#table.addRoot({ id: rootId, path: '', rules, depth: 0, device });
@@ -140,12 +141,10 @@ export class Poller {
     yield* this.#visit([this.#root], { isWhole, rootListing: root.listing });
     this.#table.dropBefore(this.#round);
     deletes.release(this.#parts.root.isEmptied, 'whole');
-    this.#wholeCostMs = watch.ms - begunMs;
-    this.#sweepPeriodMs = clockMs() - this.#roundBegunMs;
+    this.#endRound(isWhole);
     // What there is no room for is found by sweeping again, not by looking into its directories.
     this.#isComplete = !this.#state.findings.isFull;
     this.#passSlot = 0;
-    this.#beginRound();
   }
 
   // -- parts of it ------------------------------------------------------------------------------
@@ -252,44 +251,56 @@ export class Poller {
     const untilMs = watch.ms + limitMs;
     for (const folder of [...this.#hot.turn()]) {
       // One that takes long would be all that is looked at: its turn comes with the sweep.
-      if (folder.tick === this.#tick || folder.costMs > Math.max(limitMs, hotCostMinMs)) continue;
+      if (folder.tick === this.#tick || (folder.costMs ?? 0) > Math.max(limitMs, hotCostMinMs))
+        continue;
       yield* this.#visit([folder], { isWhole: false, rootListing: undefined });
       if (watch.ms >= untilMs) return;
     }
   }
 
-  /** The next slice of the rolling sweep, at least one directory. */
+  /** The next slice of the rolling sweep. */
   *#sweepOn(untilMs: number): Generator<undefined, void> {
     const { watch, deletes } = this.#parts;
-    for (let turn = this.#nextTurn(); turn.length > 0; turn = this.#nextTurn()) {
-      const begunMs = watch.ms;
+    while (!this.#isRoundOver()) {
+      // Where times lie the sweep alone finds new names.
+      if (!this.#pace.isDue(clockMs()) && !this.#timesLie) return;
+      const turn = this.#nextTurn();
       yield* this.#visit(turn, { isWhole: false, rootListing: undefined, isTurn: true });
-      this.#roundCostMs += watch.ms - begunMs;
       if (watch.ms >= untilMs) return;
     }
     deletes.release(this.#parts.root.isEmptied, 'round');
-    this.#sweepPeriodMs = clockMs() - this.#roundBegunMs;
-    this.#wholeCostMs = this.#roundCostMs;
-    this.#beginRound();
+    this.#endRound(false);
+  }
+
+  /** Goes to the next slot with a directory whose turn it is; true when there is none. */
+  #isRoundOver(): boolean {
+    for (; this.#roundSlot < this.#table.slotCount; this.#roundSlot++) {
+      const folder = this.#table.at(this.#roundSlot);
+      if (folder !== undefined && folder.sweep !== this.#round) return false;
+    }
+    return true;
   }
 
   /** Directories whose turn it is: one, or as many as a slow source lists side by side. */
   #nextTurn(): KnownFolder[] {
     const turn: KnownFolder[] = [];
     const count = Math.max(1, this.#state.source.lookahead);
-    while (turn.length < count && this.#roundSlot < this.#table.slotCount) {
+    while (turn.length < count && !this.#isRoundOver()) {
       const folder = this.#table.at(this.#roundSlot++);
-      if (folder !== undefined && folder.sweep !== this.#round) turn.push(folder);
+      if (folder !== undefined) turn.push(folder);
     }
     return turn;
   }
 
-  #beginRound(): void {
+  /** Everything was listed, and is listed again from now on. */
+  #endRound(isAtOnce: boolean): void {
+    const nowMs = clockMs();
+    this.#sweepPeriodMs = nowMs - this.#roundBegunMs;
+    this.#pace.endRound(nowMs, isAtOnce);
     this.#parts.deletes.beginRound();
     this.#round++;
     this.#roundSlot = 0;
-    this.#roundCostMs = 0;
-    this.#roundBegunMs = clockMs();
+    this.#roundBegunMs = nowMs;
   }
 
   // -- one directory ----------------------------------------------------------------------------
@@ -333,6 +344,7 @@ export class Poller {
     const { deferred: deferredBefore, problems: problemsBefore } = counts;
     const nowMs = clockMs();
     const listing = given ?? listFolder(this.#state, folder);
+    const isFirst = folder.sweep !== this.#round;
     folder.sweep = this.#round;
     folder.tick = this.#tick;
     let next: KnownFolder[] = [];
@@ -359,7 +371,10 @@ export class Poller {
     const retry = isDeferred ? 'deferred' : isTroubled ? 'problem' : undefined;
     // The first sweep says nothing about what changes often.
     this.#hot.looked(folder, { isChanged: isChanged && this.#isComplete, retry }, nowMs);
-    folder.costMs = clockMs() - nowMs;
+    const costMs = clockMs() - nowMs;
+    // Once the thread was not run meanwhile, or found much that is new; hardly twice in a row.
+    if (isFirst) this.#pace.spend(Math.min(costMs, folder.costMs ?? costMs));
+    folder.costMs = costMs;
     return next;
   }
 

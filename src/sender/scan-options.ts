@@ -2,6 +2,7 @@
 import type { MaxDelete } from '../snapshot/guard.ts';
 import { fromUserPath } from '../snapshot/name.ts';
 import type { SettleRule } from './settling.ts';
+import type { SweepPaceOptions } from './sweep-pace.ts';
 
 export interface ScanOptions {
   /** Latin1. */
@@ -23,6 +24,7 @@ export interface ScanOptions {
   readonly settle?: readonly SettleRule[] | undefined;
   /** Owners go by number, without their names. */
   readonly numericIds?: boolean | undefined;
+  readonly pace: SweepPaceOptions;
 }
 
 /** A path is in scope when it is named, inside something named, or leads to it. */

@@ -110,6 +110,7 @@ export class Sender {
         oneFileSystem: options.oneFileSystem,
         settle: options.settle,
         numericIds: options.numericIds,
+        pace: { intervalMs: options.intervalMs, cpuShare: options.cpuShare },
       },
     });
     return new Sender(options, { scanner, reader, ...opened });

@@ -97,7 +97,8 @@ export class SweepReport {
     const isSynced = isQuiet && gone === '' && held === '';
     if (isSynced && !this.#isSynced) {
       this.#hasProgress = true;
-      if (summary.isWhole && summary.problems === 0) this.#reported.clear();
+      // What had problems is looked at in each tick.
+      if (summary.problems === 0) this.#reported.clear();
       this.#events.put({ kind: 'synced', entries, special, tooLarge });
     }
     if (isSynced || summary.changes > 0) this.#isSynced = isSynced;

@@ -53,6 +53,8 @@ export const defaultScan: Omit<ScanOptions, 'root'> = {
   acceptDeletes: false,
   scope: [],
   checksum: false,
+  // As fast as the budget of a tick allows.
+  pace: { intervalMs: 500, cpuShare: 1000 },
 };
 
 export function sweep(
