@@ -62,6 +62,9 @@ const only: ReadonlyMap<string, readonly string[]> = new Map([
 const exceptions: ReadonlySet<string> = new Set([
   // Loads its own compiled kernel, once.
   'blocks/kernels.ts imports node:fs',
+  // About the thread it runs in, whichever program's that is.
+  'heap-rest.ts imports node:perf_hooks',
+  'heap-rest.ts imports node:v8',
 ]);
 
 /**

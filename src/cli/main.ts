@@ -4,6 +4,7 @@ import { homedir, hostname } from 'node:os';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { systemCode } from '../errors.ts';
+import { HeapRest } from '../heap-rest.ts';
 import { runCli } from './cli.ts';
 import { ExitCode } from './exit-code.ts';
 
@@ -12,7 +13,8 @@ import { ExitCode } from './exit-code.ts';
 setFlagsFromString('--heap-growing-percent=100');
 setFlagsFromString('--expose-gc');
 /** The engine's own; new contexts have it once the flag is set. */
-const collect: (options: { type: 'minor' }) => void = runInNewContext('gc');
+const collect: (options?: { type: 'minor' }) => void = runInNewContext('gc');
+const heapRest = new HeapRest({ collect: () => collect() });
 
 /** After the command ended, file system calls under way may take this long. */
 const exitMsMax = 2000;
@@ -72,6 +74,7 @@ const exitCode = await runCli(process.argv.slice(2), {
   },
 });
 
+heapRest.close();
 process.exitCode = exitCode === ExitCode.Done && isOutputLost ? ExitCode.Io : exitCode;
 
 // Everything is closed and durable by now. A thread that hangs in a system call would keep the

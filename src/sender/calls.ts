@@ -2,6 +2,7 @@
 // a worker that dies fails every call that is open.
 import type { MessagePort, Transferable, Worker } from 'node:worker_threads';
 import { type ErrorCode, ReplicaError } from '../errors.ts';
+import { HeapRest } from '../heap-rest.ts';
 
 /** Tells a worker to end when it has answered what it was asked. */
 const closing = 'close';
@@ -111,10 +112,17 @@ export class WorkerCalls<M extends Methods> {
 
 /** Answers calls in a worker, one at a time and in order. */
 export function serveCalls(port: MessagePort, methods: Methods): void {
+  // There where the program asked for it, as the command does.
+  const collect = globalThis.gc;
+  const rest = collect && new HeapRest({ collect: () => collect() });
   let last: Promise<void> = Promise.resolve();
   port.on('message', (call: CallMessage | typeof closing) => {
-    last = last.then(() => (call === closing ? port.close() : answer(port, methods, call)));
+    last = last.then(() => (call === closing ? end() : answer(port, methods, call)));
   });
+  const end = (): void => {
+    rest?.close();
+    port.close();
+  };
 }
 
 async function answer(port: MessagePort, methods: Methods, call: CallMessage): Promise<void> {
