@@ -351,7 +351,7 @@ export class Sender {
 }
 
 /** Of the heap of a worker: by default a thread takes three times as much before it tidies up. */
-const youngGenerationMib = 16;
+const youngGenerationMib = 6;
 
 function newWorker(file: string): Worker {
   const resourceLimits = { maxYoungGenerationSizeMb: youngGenerationMib };

@@ -32,6 +32,8 @@ export interface WaitingThreadsOptions {
 const hangMsDefault = 3000;
 /** A thread that has made no call yet is being started, on a machine that may be busy. */
 const beginMsMax = 60_000;
+/** Of the heap of a thread, by default 48: it makes little that lasts, and there are many. */
+const youngGenerationMib = 6;
 /** Looks for hanging calls are so many in the time that a call may take. */
 const checksPerHang = 4;
 
@@ -205,7 +207,9 @@ export class WaitingThreads {
     const cells = new Int32Array(new SharedArrayBuffer(4 * threadCells));
     const { root, attributes, module } = this.#options;
     const workerData: PortData = { root, attributes, cells, signal: this.#signal, port: port2 };
-    const worker = new Worker(module, { workerData, transferList: [port2], execArgv: [] });
+    const resourceLimits = { maxYoungGenerationSizeMb: youngGenerationMib };
+    const transferList = [port2];
+    const worker = new Worker(module, { workerData, transferList, execArgv: [], resourceLimits });
     worker.unref();
     port1.unref();
     const none = { job: undefined, stuckOn: undefined, callsBefore: 0 };
