@@ -12,8 +12,9 @@ import type { Change, Confirmation, FileChange, Reversal } from './change.ts';
 import { clockMs } from './clock.ts';
 import type { ContentGauge } from './content-gauge.ts';
 import type { Mailbox, SenderEvent } from './events.ts';
-import { frameBytes, type Item, type Sent, sizeOf } from './item.ts';
+import { frameBytes, type Item, placeOf, type Sent, sizeOf } from './item.ts';
 import type { LaneControl } from './lane-control.ts';
+import { LargeNodes } from './large-nodes.ts';
 import { packConfirmations } from './packed.ts';
 import type { ScanMethods } from './scan-worker.ts';
 import type { Troubles } from './troubles.ts';
@@ -52,10 +53,9 @@ export interface InFlightOptions {
 }
 
 export class InFlight {
+  readonly large = new LargeNodes();
   readonly #options: InFlightOptions;
   readonly #commits = new Map<bigint, Commit>();
-  /** Nodes in the large lane: other changes to them wait for it. */
-  readonly #largeNodes = new Set<NodeId>();
   /** How often the receiver lacked what a name's content refers to; a retried node has a new id. */
   readonly #lacks = new Map<string, number>();
   /** New directories that the receiver cannot hold. */
@@ -117,18 +117,6 @@ export class InFlight {
   take(change: Change, takenMs: number): void {
     this.#taken.set(change.token, { change, takenMs });
     this.#options.gauge.take(change);
-  }
-
-  isLarge(id: NodeId): boolean {
-    return this.#largeNodes.has(id);
-  }
-
-  beginLarge(id: NodeId): void {
-    this.#largeNodes.add(id);
-  }
-
-  endLarge(id: NodeId): void {
-    this.#largeNodes.delete(id);
   }
 
   /** Is its content to be sent without references? The receiver does not know what it has. */
@@ -266,7 +254,7 @@ export class InFlight {
         // A small version may become durable while a large one is on its way beside it.
         const { change } = item;
         const isLarge = change.kind === 'file' && change.entry.size >= largeFileSize;
-        if (isLarge) this.#largeNodes.delete(change.entry.id);
+        if (isLarge) this.large.end(change);
       }
       this.#options.events.put({
         kind: 'commit',
@@ -322,8 +310,4 @@ function withoutPath(message: string, path: string): string {
     if (message.startsWith(`${start}: `)) return message.slice(start.length + 2);
   }
   return message;
-}
-
-function placeOf({ parent, name }: FileChange): string {
-  return `${parent}/${name}`;
 }

@@ -27,6 +27,10 @@ export function idOf(change: Change): NodeId {
   return change.kind === 'remove' ? change.id : change.entry.id;
 }
 
+export function placeOf({ parent, name }: Change): string {
+  return `${parent}/${name}`;
+}
+
 export function noBytes(): Sent {
   return { bytesSent: 0, bytesReused: 0 };
 }

@@ -107,9 +107,11 @@ export class LargeLane {
 
   async #send(change: FileChange): Promise<void> {
     const { commits, control, departures, inFlight, reader, stages } = this.#options;
+    const { large } = inFlight;
+    if (large.isOvertaken(change)) return this.#giveUp(change, nothingRead);
     const opened = await reader.open(change);
     if (opened.status !== 'read') {
-      return this.#giveUp(change, { ...opened, pieceCount: 0, blockCount: 0, readMs: 0 });
+      return this.#giveUp(change, { ...nothingRead, ...opened });
     }
     const stage = await stages.open(change, change.basis !== undefined);
     const sent = noBytes();
@@ -130,7 +132,13 @@ export class LargeLane {
       countPieces(pieces, change, sent);
       await stages.send(stage, pieces, change);
       reader.reuse(data);
+      if (large.isOvertaken(change)) {
+        if (!isLast) await reader.abandon();
+        await stages.abort(stage);
+        return this.#giveUp(change, head);
+      }
       if (!isLast) continue;
+      large.leave(change);
       if (isSame && isSameList(change, content)) {
         await stages.abort(stage);
         departures.note(change, change.baseVersion);
@@ -155,12 +163,20 @@ export class LargeLane {
 
   async #giveUp(change: FileChange, head: FileHead): Promise<void> {
     const { departures, inFlight, troubles } = this.#options;
-    inFlight.endLarge(change.entry.id);
+    inFlight.large.end(change);
     const reversal = troubles.reversalOf(change, head);
     departures.note(change, 'failed');
     await inFlight.settle([], [reversal ?? { token: change.token, reason: 'superseded' }]);
   }
 }
+
+const nothingRead: FileHead = {
+  status: 'read',
+  code: '',
+  pieceCount: 0,
+  blockCount: 0,
+  readMs: 0,
+};
 
 function isLastPart(part: Part): boolean {
   return part.isLast;

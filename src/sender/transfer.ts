@@ -147,11 +147,12 @@ export class Transfer {
       }
       inFlight.take(change, nowMs);
       if (!isPlain(change)) this.#needsLook = true;
-      const id = idOf(change);
-      if (inFlight.isLarge(id) && change.kind !== 'remove') {
+      const { large } = inFlight;
+      large.overtake(change);
+      if (large.has(idOf(change)) && change.kind !== 'remove') {
         superseded.push({ token: change.token, reason: 'superseded' });
       } else if (isLarge) {
-        inFlight.beginLarge(id);
+        large.begin(change);
         this.#large.enqueue(change);
       } else this.#commits.enqueue(change);
     }
