@@ -77,22 +77,30 @@ export class Adoption {
     set(parent, { name, entry, nlink });
     // Names that lag behind are linked to the one whose place is found first.
     this.#places.set(parent, { name, entry, nlink: 0 }, { isNewest });
-    if (this.#isUnconfirmed(parent, name, entry)) this.#store.setRecent(entry.id, { parent, name });
+    const before = this.#before.get(`${parent}/${name}`);
+    if (this.#isUnconfirmed(before, entry)) this.#store.setRecent(entry.id, { parent, name });
+    // A receiver that went back (to a snapshot of its disk, or over what was never flushed) counts the
+    // same versions once more: the blocks known here may be those of other content.
+    if (entry.kind === 'file' && !isSameContent(before, entry)) this.#store.dropBasis(entry.id);
   }
 
   /**
    * Content that was on its way when a connection broke: nobody has looked at it twice. Where all
    * state was lost this is not asked: then equal stamps must do.
    */
-  #isUnconfirmed(parent: NodeId, name: Name, entry: Entry): boolean {
+  #isUnconfirmed(before: Entry | undefined, entry: Entry): boolean {
     if (!this.#isContinued || entry.kind !== 'file') return false;
-    const before = this.#before.get(`${parent}/${name}`);
     return before?.id !== entry.id || before.version !== entry.version;
   }
 
   end(): void {
     this.#before.clear();
   }
+}
+
+function isSameContent(before: Entry | undefined, { id, version, size, mtimeNs }: Entry): boolean {
+  if (before?.id !== id || before.version !== version) return false;
+  return before.size === size && before.mtimeNs === mtimeNs;
 }
 
 /** Of two names of one file, the one that was looked at last. */
