@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { ReplicaError, systemCode } from '../errors.ts';
+import { xattrsSizeMax } from '../limits.ts';
 import { isXattrName, packXattrs, unpackXattrs, type Xattr } from '../snapshot/xattrs.ts';
 import { SystemError } from './system-error.ts';
 
@@ -47,9 +48,8 @@ export class UserXattrs {
    * a name that is no UTF-8, or the system's error. What changes meanwhile is left out, or half.
    */
   read(fd: number): string {
-    const packed = packXattrs([...this.#all(fd).values()]);
-    if (packed === undefined)
-      throw new SystemError('E2BIG', 'more attributes than an entry may have');
+    const packed = packXattrs(this.#all(fd));
+    if (packed === undefined) throw tooMany();
     return packed;
   }
 
@@ -71,8 +71,9 @@ export class UserXattrs {
     }
   }
 
-  #all(fd: number): Map<string, Xattr> {
-    const found = new Map<string, Xattr>();
+  #all(fd: number): readonly Xattr[] {
+    const found: Xattr[] = [];
+    let size = 0;
     for (const text of this.#names(fd)) {
       const name = latin1(text);
       // What is no UTF-8 was replaced.
@@ -80,7 +81,11 @@ export class UserXattrs {
         throw new SystemError('EILSEQ', 'the name of an attribute is no UTF-8');
       }
       const value = this.#value(pathOf(fd), text);
-      if (value) found.set(name, { name, value });
+      if (!value) continue;
+      // A file system may have thousands of 64 KiB each (XFS).
+      size += value.length;
+      if (size > xattrsSizeMax) throw tooMany();
+      found.push({ name, value });
     }
     return found;
   }
@@ -117,6 +122,10 @@ export class UserXattrs {
 function pathOf(fd: number): string {
   assert(Number.isInteger(fd) && fd >= 0);
   return `/proc/self/fd/${fd}`;
+}
+
+function tooMany(): SystemError {
+  return new SystemError('E2BIG', 'more attributes than an entry may have');
 }
 
 function latin1(text: string): string {

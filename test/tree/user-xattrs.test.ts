@@ -107,6 +107,18 @@ t.test('what cannot be kept is an error, not a part of it', async t => {
   t.throws(() => fake(odd).read(0), { code: 'EILSEQ' });
 });
 
+t.test('of more than can be kept no more is read', async t => {
+  const names = Array.from({ length: 1000 }, (_, i) => `user.${i}`);
+  let count = 0;
+  const getAttributeSync = () => {
+    count++;
+    return Buffer.alloc(5000);
+  };
+  const calls = fake(new Map(), { listAttributesSync: () => names, getAttributeSync });
+  t.throws(() => calls.read(0), { code: 'E2BIG' });
+  t.equal(count, 4);
+});
+
 t.test('what goes or grows between two calls is left out', async t => {
   const attributes = new Map([['user.b', Buffer.from([1])]]);
   const listAttributesSync = () => ['user.a', 'security.selinux', 'user.b'];
