@@ -16,6 +16,8 @@ export interface Effect {
   readonly parent: NodeId;
   readonly name: Name;
   readonly known: Known | undefined;
+  /** With undefined: of what goes. If the name leads to another node, the receiver leaves it. */
+  readonly id?: NodeId;
 }
 
 export interface ReceiverState {
@@ -244,6 +246,11 @@ export class ConfirmedLayer {
       known = { ...known, entry: { ...known.entry, version: confirmation.version } };
     }
     const names = changes.get(parent) ?? new Map<Name, Known | undefined>();
+    if (effect.id !== undefined) {
+      // What was to replace it first may not have been carried out.
+      const before = names.has(name) ? names.get(name) : this.find(parent, name);
+      if (before?.entry.id !== effect.id) return;
+    }
     changes.set(parent, names.set(name, known));
     if (known?.entry.kind !== 'file') return;
     const { id, version } = known.entry;

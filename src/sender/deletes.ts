@@ -289,13 +289,14 @@ export class Deletes {
 
   #remove(folder: Folder, known: Known): void {
     const place = { parent: folder.id, name: known.name };
-    const token = this.#state.observed.queue([{ ...place, known: undefined }]);
+    const { id } = known.entry;
+    const token = this.#state.observed.queue([{ ...place, known: undefined, id }]);
     this.#state.findings.hand({
       kind: 'remove',
       token,
       path: below(folder.path, known.name),
       ...place,
-      id: known.entry.id,
+      id,
       isDirectory: known.entry.kind === 'directory',
     });
   }

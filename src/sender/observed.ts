@@ -238,9 +238,11 @@ export class Observed {
     for (const { effects, confirmation } of batch) {
       const isUnread = this.#unread.has(confirmation.token);
       this.#settle(confirmation.token);
-      for (const { parent, name, known } of effects) {
+      for (const { parent, name, known, id } of effects) {
         this.#pauses.end({ parent, name });
         if (known === undefined) this.#pauses.makeRoom(parent);
+        // Another node still has the name.
+        if (id !== undefined && this.#confirmed.find(parent, name)) this.#touched.add(parent);
         if (known !== undefined) this.#syncTimes.note(parent, name);
         if (known?.entry.kind !== 'file') continue;
         if (isUnread) this.doubt(known.entry.id, { parent, name });

@@ -1,10 +1,15 @@
+import fs from 'node:fs';
+import { join } from 'node:path';
 import t from 'tap';
+import type { Change } from '../../src/sender/change.ts';
 import { ConfirmedLayer } from '../../src/sender/confirmed.ts';
 import { Observed } from '../../src/sender/observed.ts';
 import { type NodeId, rootId } from '../../src/snapshot/entry.ts';
 import type { Known } from '../../src/snapshot/listing.ts';
 import type { Name } from '../../src/snapshot/name.ts';
 import { SnapshotStore } from '../../src/store/snapshot-store.ts';
+import { ModelReceiver } from '../support/model.ts';
+import { openScanner, operationOf, sweep } from '../support/scanning.ts';
 
 function linked(name: string, id: number, ino: bigint): Known {
   return {
@@ -112,4 +117,39 @@ t.test('files that are written to all the time leave others their second look', 
     }
   }
   t.strictSame([...looked], [late]);
+});
+
+t.test('what was to be replaced first is removed, though its replacement never came', async t => {
+  const { root, scanner } = openScanner(t, 'replaced', { acceptDeletes: true });
+  const receiver = new ModelReceiver();
+  fs.mkdirSync(root);
+  fs.writeFileSync(join(root, 'other'), '');
+  fs.symlinkSync('other', join(root, 'f'));
+  const settle = (isRead: boolean): void => {
+    for (let { changes } = sweep(scanner); changes.length > 0; { changes } = sweep(scanner)) {
+      for (const change of changes) {
+        if (change.kind === 'file' && !isRead) {
+          // It waits to be read; meanwhile it goes, and that is found.
+          fs.rmSync(join(root, 'f'));
+          const { changes: later } = sweep(scanner);
+          t.match(
+            later.filter(one => one.kind === 'remove'),
+            [{ name: 'f' }],
+          );
+          scanner.observed.revert([{ token: change.token, reason: 'superseded' }]);
+          carryOut(later);
+        } else carryOut([change]);
+      }
+    }
+  };
+  const carryOut = (changes: readonly Change[]): void => {
+    t.strictSame(receiver.commit(changes.map(operationOf)), [], 'nothing is rejected');
+    scanner.observed.confirm(changes.map(({ token }) => ({ token })));
+  };
+  settle(true);
+  t.strictSame([...receiver.tree().keys()].sort(), ['f', 'other']);
+  fs.rmSync(join(root, 'f'));
+  fs.writeFileSync(join(root, 'f'), 'new');
+  settle(false);
+  t.strictSame([...receiver.tree().keys()], ['other']);
 });
