@@ -8,12 +8,12 @@ import type { Name } from '../snapshot/name.ts';
 import type { InodePlace, Place } from '../store/snapshot-store.ts';
 import type { Confirmation, Reversal } from './change.ts';
 import type { ConfirmedLayer, Effect } from './confirmed.ts';
+import { Layers } from './layers.ts';
 import { type Pause, Pauses } from './pauses.ts';
 import { type Since, SyncTimes } from './sync-times.ts';
 import { TrustTimes } from './trust-times.ts';
 
 interface Pending {
-  readonly token: number;
   /** undefined: the name is gone. */
   readonly known: Known | undefined;
 }
@@ -27,10 +27,11 @@ const rootPlace: Place = { parent: 0 as NodeId, name: '' as Name };
 
 export class Observed {
   readonly #confirmed: ConfirmedLayer;
-  readonly #names = new Map<NodeId, Map<Name, Pending>>();
-  readonly #inodes = new Map<bigint, InodePlace & { token: number }>();
-  readonly #directories = new Map<NodeId, Place & { token: number }>();
   readonly #effects = new Map<number, readonly Effect[]>();
+  readonly #isUnderWay = (token: number): boolean => this.#effects.has(token);
+  readonly #names = new Map<NodeId, Layers<Name, Pending>>();
+  readonly #inodes = new Layers<bigint, InodePlace>(this.#isUnderWay);
+  readonly #directories = new Layers<NodeId, Place>(this.#isUnderWay);
   readonly #unread = new Set<number>();
   readonly #displaced = new Map<NodeId, Known>();
   readonly #pauses = new Pauses();
@@ -171,19 +172,19 @@ export class Observed {
       }
       let names = this.#names.get(parent);
       if (names === undefined) {
-        names = new Map();
+        names = new Layers(this.#isUnderWay);
         this.#names.set(parent, names);
       }
-      names.set(name, { token, known });
+      names.put(name, token, { known });
       if (known === undefined) continue;
       const { entry } = known;
       const { ino, birthtimeNs } = entry.stamp;
       if (entry.kind === 'file' && known.nlink > 1) this.#noteSplit({ parent, name }, entry);
       if (entry.kind !== 'link') {
-        this.#inodes.set(inodeKey(ino, birthtimeNs), { parent, name, id: entry.id, token });
+        this.#inodes.put(inodeKey(ino, birthtimeNs), token, { parent, name, id: entry.id });
       }
       if (entry.kind !== 'directory') continue;
-      this.#directories.set(entry.id, { parent, name, token });
+      this.#directories.put(entry.id, token, { parent, name });
       this.#confirmed.noteSent(known);
     }
     return token;
@@ -237,7 +238,7 @@ export class Observed {
     this.#confirmed.apply(batch, rootEntry);
     for (const { effects, confirmation } of batch) {
       const isUnread = this.#unread.has(confirmation.token);
-      this.#settle(confirmation.token);
+      this.#settle(confirmation.token, 'confirm');
       for (const { parent, name, known, id } of effects) {
         this.#pauses.end({ parent, name });
         if (known === undefined) this.#pauses.makeRoom(parent);
@@ -267,7 +268,7 @@ export class Observed {
         this.#touched.add(rootId);
         if (reason === 'refused') this.#pauses.begin(rootPlace, reason);
       }
-      this.#settle(token);
+      this.#settle(token, 'revert');
       for (const { parent } of effects) this.#touched.add(parent);
       if (reason === 'base') this.#confirmed.forgetBasis(effects);
       if (reason !== 'unstable' && reason !== 'unreadable' && reason !== 'refused') continue;
@@ -275,20 +276,19 @@ export class Observed {
     }
   }
 
-  #settle(token: number): void {
+  #settle(token: number, outcome: 'confirm' | 'revert'): void {
     const effects = this.#effects.get(token) ?? [];
     this.#effects.delete(token);
     this.#unread.delete(token);
     if (this.#root?.token === token) this.#root = undefined;
     for (const { parent, name, known } of effects) {
       const names = this.#names.get(parent);
-      if (names?.get(name)?.token === token) names.delete(name);
-      if (names?.size === 0) this.#names.delete(parent);
+      names?.[outcome](name, token);
+      if (names?.isEmpty) this.#names.delete(parent);
       if (known === undefined) continue;
-      const inode = inodeKey(known.entry.stamp.ino, known.entry.stamp.birthtimeNs);
-      if (this.#inodes.get(inode)?.token === token) this.#inodes.delete(inode);
-      const directory = this.#directories.get(known.entry.id);
-      if (directory?.token === token) this.#directories.delete(known.entry.id);
+      const { ino, birthtimeNs } = known.entry.stamp;
+      this.#inodes[outcome](inodeKey(ino, birthtimeNs), token);
+      this.#directories[outcome](known.entry.id, token);
     }
   }
 

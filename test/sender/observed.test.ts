@@ -153,3 +153,29 @@ t.test('what was to be replaced first is removed, though its replacement never c
   settle(false);
   t.strictSame([...receiver.tree().keys()], ['other']);
 });
+
+t.test('a change that is taken back uncovers the one before it that is under way', async t => {
+  const { root, scanner } = openScanner(t, 'covered');
+  fs.mkdirSync(root);
+  const write = (text: string): Change | undefined => {
+    fs.writeFileSync(join(root, 'f'), text);
+    return sweep(scanner).changes.find(({ kind }) => kind === 'file');
+  };
+  const first = write('one');
+  t.match(first, { entry: { version: 1 } });
+  if (!first) return;
+  scanner.observed.confirm([{ token: first.token }]);
+  const second = write('second');
+  const third = write('the third');
+  t.match([second, third], [{ entry: { version: 2 } }, { entry: { version: 3 } }]);
+  if (!second || !third) return;
+  scanner.observed.revert([{ token: third.token, reason: 'superseded' }]);
+  // The second is at the receiver by now: no other content may have its number.
+  const fourth = write('what it is at last');
+  t.match(fourth, { entry: { version: 3 }, baseVersion: 2 });
+  if (!fourth) return;
+  scanner.observed.confirm([{ token: second.token }]);
+  t.match(scanner.observed.find(rootId, 'f' as Name), { entry: { version: 3 } });
+  scanner.observed.revert([{ token: fourth.token, reason: 'superseded' }]);
+  t.match(scanner.observed.find(rootId, 'f' as Name), { entry: { version: 2 } }, 'as confirmed');
+});
