@@ -10,33 +10,15 @@ import type { Name } from '../snapshot/name.ts';
 import { type FileAttributes, StagedFile } from '../tree/staged-file.ts';
 import type { Piece } from '../wire/messages.ts';
 import { BaseVersion } from './base-version.ts';
-import type { BlockFinder, StagedPlace } from './block-finder.ts';
+import type { StagedPlace } from './block-finder.ts';
 import { blocksFrom, type FoundBlocks, type WantedBlock } from './block-source.ts';
-import type { Cloning } from './cloning.ts';
-import { type HoleCount, isHollow } from './hole-count.ts';
+import type { BuildOptions } from './build-options.ts';
+import { isHollow } from './hole-count.ts';
 import { holdsBlock } from './recorded-content.ts';
 import { Rejection } from './rejection.ts';
 import { addToRuns, type Run } from './steps.ts';
-import type { Unfinished, UnfinishedStages } from './unfinished.ts';
+import type { Unfinished } from './unfinished.ts';
 import type { UnfinishedList } from './unfinished-list.ts';
-
-export interface BuildOptions {
-  /** Its name in the staging folder, unless it lies in a staged directory. */
-  readonly name: Name;
-  readonly place: StagedPlace;
-  readonly id: NodeId;
-  readonly mode: number; // While it is made; the final one saves a call.
-  readonly sizeMax: number;
-  readonly secret: Buffer;
-  readonly finder: BlockFinder;
-  readonly unfinished: UnfinishedStages;
-  /** Large: what arrived of it survives a restart. */
-  readonly isListed: boolean;
-  /** Begin as a clone of the base, if that can be. */
-  readonly cloning: Cloning | undefined;
-  /** Shared by all that a sender has under way. */
-  readonly holes: HoleCount;
-}
 
 /** An unfinished stage that this one goes on with: blocks that are next in it stay where they are. */
 interface Resumed {
@@ -75,7 +57,13 @@ export class Build {
     this.#place = options.place;
     const { directory, name } = options.place;
     this.#file = StagedFile.create(directory, name, options.mode);
-    if (options.isListed) this.#list = options.unfinished.begin(options.name);
+    if (!options.isListed) return;
+    try {
+      this.#list = options.unfinished.begin(options.name);
+    } catch (error) {
+      this.discard();
+      throw error;
+    }
   }
 
   get name(): Name {
@@ -96,6 +84,10 @@ export class Build {
 
   get keys(): readonly string[] {
     return this.#keys;
+  }
+
+  get sizeMax(): number {
+    return this.#options.sizeMax;
   }
 
   get isListed(): boolean {

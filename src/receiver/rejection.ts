@@ -47,8 +47,26 @@ const remedies: ReadonlyMap<string, string> = new Map([
 
 /** The rejection for a system error on one path; undefined for errors that are not that. */
 export function refusal(error: unknown, path: string): Rejection | undefined {
+  const text = remedyOf(error);
+  return text === undefined ? undefined : new Rejection('refused', `${path}: ${text}`);
+}
+
+/**
+ * The same for a stage, whose path is not known yet. A large file that there is no room for leaves
+ * what room there is to others; where a smaller one has none, nothing has.
+ */
+export function stageRefusal(error: unknown, isLarge: boolean): Rejection | undefined {
+  const code = systemCode(error);
+  if (isLarge && (code === 'ENOSPC' || code === 'EDQUOT')) {
+    return new Rejection('refused', `no room for it: make room at the destination (${code})`);
+  }
+  const text = fatalMessage(error) ? undefined : remedyOf(error);
+  return text === undefined ? undefined : new Rejection('refused', text);
+}
+
+function remedyOf(error: unknown): string | undefined {
   const code = systemCode(error);
   if (code === undefined || !/^E[A-Z0-9]+$/.test(code)) return undefined;
   const remedy = remedies.get(code) ?? 'the file system of the destination refused it';
-  return new Rejection('refused', `${path}: ${remedy} (${code})`);
+  return `${remedy} (${code})`;
 }

@@ -1,6 +1,6 @@
 // What one connection takes from the quota: for its open stages and the commits under way. What comes
-// for a stage that has no room is not even written, and the operation that would use it is rejected;
-// the sender hears of it no sooner, and tries again later and later.
+// for a stage that is refused, by the quota or by the file system, is not even written, and the
+// operation that would use it is rejected.
 import { ReplicaError } from '../errors.ts';
 import { openStagesMax } from '../limits.ts';
 import { contentSize } from '../store/content-size.ts';
@@ -29,22 +29,25 @@ export class SessionQuota {
     this.#options = options;
   }
 
-  /** Is there no room for a stage that opens? Throws ERR_PROTOCOL. */
-  refuses({ stage, id, size }: StageOpen): boolean {
+  /** Why there is no room for a stage that opens, if so. Throws ERR_PROTOCOL. */
+  open({ stage, id, size }: StageOpen): Rejection | undefined {
     const { quota, isOpen } = this.#options;
     if (this.#faults.has(stage) || isOpen(stage)) {
       throw new ReplicaError('ERR_PROTOCOL', `stage ${stage} is open`);
     }
     const reserved = quota.reserveFor(id, size);
-    if (typeof reserved === 'number') {
-      if (reserved > 0) this.#reserved.set(stage, reserved);
-      return false;
-    }
+    if (typeof reserved !== 'number') return reserved;
+    if (reserved > 0) this.#reserved.set(stage, reserved);
+    return undefined;
+  }
+
+  /** Nothing of an open stage is there any more: what else comes for it is dropped. */
+  refuse(stage: number, fault: Rejection): void {
+    this.#release(stage);
     if (this.#faults.size >= openStagesMax) {
       throw new ReplicaError('ERR_PROTOCOL', `more than ${openStagesMax} stages are open`);
     }
-    this.#faults.set(stage, reserved);
-    return true;
+    this.#faults.set(stage, fault);
   }
 
   isRefused(stage: number): boolean {

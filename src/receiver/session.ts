@@ -19,6 +19,7 @@ import type { StagedFile } from '../tree/staged-file.ts';
 import {
   type CommitEnd,
   type Hello,
+  hearsRefusals,
   type Lost,
   type Message,
   MessageType,
@@ -40,6 +41,7 @@ import type { LocalAttributes } from './local-attributes.ts';
 import type { Quota } from './quota.ts';
 import { fatalMessage, Rejection, refusal } from './rejection.ts';
 import { SessionQuota } from './session-quota.ts';
+import { StageIntake } from './stage-intake.ts';
 import { type Staged, type StagedFolder, type StagedOf, Staging } from './staging.ts';
 import type { StagedNode, Step } from './steps.ts';
 import type { UnfinishedStages } from './unfinished.ts';
@@ -83,6 +85,7 @@ export class Session {
   readonly #staging: Staging;
   #arriving: Arriving | undefined;
   readonly #quota: SessionQuota;
+  readonly #stages: StageIntake;
   #nextCommit: bigint;
   /** Node ids from here on are none that this sender can have got to. */
   readonly #bounds: OperationBounds;
@@ -101,6 +104,7 @@ export class Session {
     this.#grains = new GrainAnswers(options);
     const isOpen = (stage: number): boolean => this.#staging.hasStage(stage);
     this.#quota = new SessionQuota({ ...options, isOpen });
+    this.#stages = new StageIntake(this.#staging, this.#quota);
     const { watermark, nextId } = options.store.head;
     this.#nextCommit = watermark + 1n;
     const idEnd = Math.min(nextId + idsPerConnectionMax, nodeIdMax);
@@ -137,13 +141,13 @@ export class Session {
         this.#offer(message);
         return;
       case MessageType.StageOpen:
-        if (this.#quota.refuses(message)) return;
-        return this.#guard(() => this.#staging.openStage(message));
+        this.#tellRefused(message.stage, await this.#stages.open(message));
+        return;
       case MessageType.StageData:
-        if (this.#quota.isRefused(message.stage)) return;
-        return this.#guard(() => this.#staging.addToStage(message.stage, message.pieces));
+        this.#tellRefused(message.stage, await this.#stages.add(message));
+        return;
       case MessageType.StageAbort:
-        if (!this.#quota.end(message.stage)) this.#staging.abortStage(message.stage);
+        this.#stages.abort(message);
         return;
       case MessageType.InSync:
         this.#options.unfinished.forgetIdle();
@@ -355,12 +359,10 @@ export class Session {
     return rejection;
   }
 
-  async #guard(act: () => Promise<void>): Promise<void> {
-    try {
-      await act();
-    } catch (error) {
-      throw sessionError(error);
-    }
+  /** The sender need not send the rest of what its operation would be rejected for. */
+  #tellRefused(stage: number, fault: Rejection | undefined): void {
+    if (!fault || (this.#options.hello.features & hearsRefusals) === 0n) return;
+    this.#send({ type: MessageType.StageRefused, stage, message: fault.message });
   }
 
   // Questions

@@ -167,6 +167,18 @@ export class Staging {
     this.#finder.pause();
   }
 
+  /** What a stage is to have in the end. Throws ERR_PROTOCOL. */
+  sizeOf(stage: number): number {
+    return this.#stage(stage).sizeMax;
+  }
+
+  /** Unlike an aborted one it leaves nothing; nor need it have got as far as being open. */
+  dropStage(stage: number): void {
+    this.#finder.clear();
+    this.#stages.get(stage)?.discard();
+    this.#stages.delete(stage);
+  }
+
   abortStage(stage: number): void {
     const build = this.#stage(stage);
     this.#stages.delete(stage);

@@ -9,6 +9,7 @@ import type { NodeId } from '../snapshot/entry.ts';
 import {
   type Failure,
   type Hello,
+  hearsRefusals,
   keepsXattrs,
   knowsXattrs,
   type Lost,
@@ -55,7 +56,7 @@ export async function greet(
       connection.features |
       knowsXattrs |
       (xattrs ? keepsXattrs : 0n) |
-      (identity.role === 'verifier' ? seesLinksAndRoot : 0n),
+      (identity.role === 'verifier' ? seesLinksAndRoot : hearsRefusals),
     role: identity.role ?? 'sender',
     sourceId: identity.sourceId,
     instanceId: identity.instanceId,

@@ -178,7 +178,7 @@ export class CommitLane {
     }
     const stage = await stages.open(change, hasBase(pieces));
     await stages.send(stage, pieces, change);
-    return stagedItem(change, content, stage);
+    return stagedItem(change, content, stages.end(stage));
   }
 
   async #look(changes: readonly FileChange[]): Promise<void> {

@@ -119,9 +119,11 @@ export class LargeLane {
     const parts = readAhead(() => this.#part(change), isLastPart, partsAheadMax);
     for await (const { content, data, isLast, asked } of parts) {
       const { head } = content;
-      if (head.status !== 'read' || control.isStopping) {
+      const refusal = stages.refusalOf(stage);
+      if (head.status !== 'read' || control.isStopping || refusal !== undefined) {
         if (!isLast) await reader.abandon();
         await stages.abort(stage);
+        if (refusal !== undefined) return this.#refuse(change, refusal);
         return this.#giveUp(
           change,
           head.status === 'read' ? { ...head, status: 'unstable' } : head,
@@ -145,7 +147,7 @@ export class LargeLane {
         commits.hand(sameContentItem(change, content), noBytes());
       } else {
         departures.note(change, change.entry.version);
-        commits.hand(stagedItem(change, content, stage), sent);
+        commits.hand(stagedItem(change, content, stages.end(stage)), sent);
       }
     }
   }
@@ -159,6 +161,15 @@ export class LargeLane {
     const asked = inquiry.ask(inFlight.isRaw(change) ? [] : [{ change, content }]);
     asked.catch(() => {}); // Reported where it is awaited.
     return { ...part, asked };
+  }
+
+  /** The receiver does not take it: it is tried again later and later. */
+  async #refuse(change: FileChange, message: string): Promise<void> {
+    const { departures, inFlight, troubles } = this.#options;
+    inFlight.large.end(change);
+    troubles.report({ path: change.path, code: 'EREFUSED', message });
+    departures.note(change, 'failed');
+    await inFlight.settle([], [{ token: change.token, reason: 'refused' }]);
   }
 
   async #giveUp(change: FileChange, head: FileHead): Promise<void> {

@@ -1,5 +1,7 @@
 // Content that travels beside the commits, piece by piece into stages, without making small saves
 // wait: only as much is in flight as keeps the link busy.
+
+import { ReplicaError } from '../errors.ts';
 import {
   largeLaneQueueMs,
   largeLaneWindowMin,
@@ -7,7 +9,7 @@ import {
   windowBytesMax,
 } from '../limits.ts';
 import type { Connection } from '../net/connection.ts';
-import { MessageType, type Piece } from '../wire/messages.ts';
+import { MessageType, type Piece, type StageRefused } from '../wire/messages.ts';
 import { pieceSize } from '../wire/operation-codec.ts';
 import type { FileChange } from './change.ts';
 import type { ContentGauge } from './content-gauge.ts';
@@ -18,6 +20,8 @@ export class Stages {
   readonly #gauge: ContentGauge;
   #last = 0;
   #mayBeLeft = true;
+  /** Stages that are open; with a text: the receiver says why it does not take them. */
+  readonly #open = new Map<number, string | undefined>();
 
   constructor(connection: Connection, gauge: ContentGauge) {
     this.#connection = connection;
@@ -27,6 +31,7 @@ export class Stages {
   /** Opens a stage for the file's new version; `hasBasis`: pieces will copy from the one before. */
   async open(change: FileChange, hasBasis: boolean): Promise<number> {
     const stage = ++this.#last;
+    this.#open.set(stage, undefined);
     await this.#connection.send({
       type: MessageType.StageOpen,
       stage,
@@ -34,6 +39,25 @@ export class Stages {
       size: change.entry.size,
       baseVersion: hasBasis ? change.baseVersion : 0,
     });
+    return stage;
+  }
+
+  /** Throws ERR_PROTOCOL for a stage that was never opened. */
+  refused({ stage, message }: StageRefused): void {
+    if (stage < 1 || stage > this.#last) {
+      throw new ReplicaError('ERR_PROTOCOL', `the receiver refused stage ${stage}`);
+    }
+    if (this.#open.has(stage)) this.#open.set(stage, message);
+  }
+
+  /** Why nothing more is sent into an open stage, if so. */
+  refusalOf(stage: number): string | undefined {
+    return this.#open.get(stage);
+  }
+
+  /** An operation takes it: if it was refused, that is. */
+  end(stage: number): number {
+    this.#open.delete(stage);
     return stage;
   }
 
@@ -48,6 +72,7 @@ export class Stages {
         bytes += piece === undefined ? 0 : pieceSize(piece);
       }
       await this.#connection.waitForCredit(this.#window());
+      if (this.refusalOf(stage) !== undefined) return;
       const part = pieces.slice(from, to);
       await this.#connection.send({ type: MessageType.StageData, stage, pieces: part });
       this.#gauge.pass(change, contentSize(part, change));
@@ -70,6 +95,7 @@ export class Stages {
 
   async abort(stage: number): Promise<void> {
     this.leave();
+    this.#open.delete(stage);
     await this.#connection.send({ type: MessageType.StageAbort, stage });
   }
 

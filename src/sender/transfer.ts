@@ -236,6 +236,8 @@ export class Transfer {
         return this.#inFlight.rejected(message);
       case MessageType.Durable:
         return this.#inFlight.durable(message.commit);
+      case MessageType.StageRefused:
+        return this.#stages.refused(message);
       case MessageType.Lost:
         this.#options.events.put({ kind: 'lost', count: message.entries.length });
         this.#needsLook = true;

@@ -110,6 +110,8 @@ export function encodedSize(message: Message): number {
       return 4 + piecesSize(message.pieces);
     case MessageType.StageAbort:
       return 4;
+    case MessageType.StageRefused:
+      return 6 + textBytes(message.message).length;
     default:
       return verifyMessageSize(message);
   }
@@ -231,6 +233,10 @@ function writeFields(message: Message, writer: FieldWriter): void {
       return;
     case MessageType.StageAbort:
       writer.u32(message.stage);
+      return;
+    case MessageType.StageRefused:
+      writer.u32(message.stage);
+      writeText(writer, message.message);
       return;
     default:
       writeVerifyMessage(message, writer);
@@ -355,6 +361,8 @@ function readMessage(type: number, reader: FieldReader): Message {
       return { type, stage: reader.u32('stage'), pieces: readPieces(reader) };
     case MessageType.StageAbort:
       return { type, stage: reader.u32('stage') };
+    case MessageType.StageRefused:
+      return { type, stage: reader.u32('stage'), message: readText(reader, 'message') };
     default:
       if (isVerifyType(type)) return readVerifyMessage(type, reader);
       throw new ReplicaError('ERR_PROTOCOL', `message of unknown type ${type}`);

@@ -27,6 +27,7 @@ export const MessageType = {
   StageOpen: 40,
   StageData: 41,
   StageAbort: 42,
+  StageRefused: 43,
   Verify: 50,
   Checked: 51,
   Mistrust: 52,
@@ -44,6 +45,8 @@ export const knowsXattrs = 32n;
 export const keepsXattrs = 64n;
 /** Another: this verifier can be told of hard links that are none, and of the root itself. */
 export const seesLinksAndRoot = 128n;
+/** A sender that understands StageRefused. */
+export const hearsRefusals = 256n;
 
 /** First frame of both sides. Roles do not depend on who dialled. */
 export interface Hello {
@@ -308,6 +311,13 @@ export interface StageAbort {
   readonly stage: number;
 }
 
+/** Receiver: no more of this stage; its operation would be Rejected `refused`, with this text. */
+export interface StageRefused {
+  readonly type: typeof MessageType.StageRefused;
+  readonly stage: number;
+  readonly message: string;
+}
+
 /** Verifier: compare these directories with what is recorded of them; at most 256. */
 export interface Verify {
   readonly type: typeof MessageType.Verify;
@@ -397,6 +407,7 @@ export type Message =
   | StageOpen
   | StageData
   | StageAbort
+  | StageRefused
   | Verify
   | Checked
   | Mistrust

@@ -47,6 +47,7 @@ export const allowedMessages: {
       rest.Durable,
       rest.Rejected,
       rest.Lost,
+      rest.StageRefused,
       rest.Checked,
       rest.Forgotten,
     ]),

@@ -126,6 +126,10 @@ const lies: readonly Lie[] = [
     { type: MessageType.Checked, last: true, entries: [], extras: [] },
     m,
   ]),
+  lie('refuses a stage that was never opened', protocol, Durable, m => [
+    { type: MessageType.StageRefused, stage: 1, message: 'no' },
+    m,
+  ]),
   lie('forgot what nobody asked it to', protocol, Durable, m => [
     { type: MessageType.Forgotten, count: 1, hasSender: false },
     m,

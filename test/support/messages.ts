@@ -171,6 +171,8 @@ export function randomMessage(random: () => number): Message {
       return { type, stage: randomU32(random), pieces: many(random, 0, () => randomPiece(random)) };
     case MessageType.StageAbort:
       return { type, stage: randomU32(random) };
+    case MessageType.StageRefused:
+      return { type, stage: randomU32(random), message: randomText(random) };
     case MessageType.Verify:
       return { type, content: random() < 0.5, ids: many(random, 1, () => randomId(random)) };
     case MessageType.Checked:

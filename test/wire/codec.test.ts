@@ -288,6 +288,7 @@ const golden: [Message, string][] = [
     `00000004 00000001 05 ${idHex} 00000009 00000003 00090a`,
   ],
   [{ type: MessageType.StageAbort, stage: 4 }, '00000004'],
+  [{ type: MessageType.StageRefused, stage: 4, message: 'no' }, '00000004 0002 6e6f'],
 ];
 
 t.test('each message has a fixed layout', async t => {
@@ -469,7 +470,7 @@ t.test('names the field that is off', async t => {
     const bytes = Buffer.from(hex.replaceAll(/\s/g, ''), 'hex');
     t.throws(() => decodeMessage(type, bytes), { code: 'ERR_PROTOCOL', message: field }, what);
   }
-  for (const type of [0, 7, 24, 43, 255]) {
+  for (const type of [0, 7, 24, 44, 255]) {
     t.throws(() => decodeMessage(type, Buffer.alloc(0)), { code: 'ERR_PROTOCOL', message: /type/ });
   }
 });

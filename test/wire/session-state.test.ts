@@ -58,6 +58,7 @@ t.test('the whole table', async t => {
     MessageType.Durable,
     MessageType.Rejected,
     MessageType.Lost,
+    MessageType.StageRefused,
     MessageType.Checked,
     MessageType.Forgotten,
   ]);
