@@ -7,8 +7,12 @@ export const payloadSizeMax = 1024 * 1024;
 /** Operations a commit: 256 small files make one `sync -f` worth its while. */
 export const commitOperationsMax = 256;
 export const commitBytesMax = 64 * 1024 * 1024;
-/** Node ids from Welcome's next one on: a peer that skips them uses up the 2^47 of the replica. */
-export const idsPerConnectionMax = 2 ** 40;
+/**
+ * Node ids that peers may skip, and how many of them come back in a second of the receiver's run: more
+ * than can be applied. A peer that skips all it may needs 34 years for the 2^47 of a replica.
+ */
+export const idsSkippedMax = 2 ** 32;
+export const idsPerSecondMax = 2 ** 17;
 /** Entries in one Listing, digests in one DirectoryDigests. */
 export const listingEntriesMax = 4096;
 export const getListingIdsMax = 1024;

@@ -17,6 +17,7 @@ import { failureOf, fenced, fencedText, foreign, isInputOutput, sessionError } f
 import { failureText, noTotals, type ReceiverFigures } from './figures.ts';
 import { Flush } from './flush.ts';
 import { Folders, privateName } from './folders.ts';
+import { IdAllowance } from './id-allowance.ts';
 import { Journal } from './journal.ts';
 import { LocalAttributes } from './local-attributes.ts';
 import { LocalXattrs } from './local-xattrs.ts';
@@ -50,6 +51,7 @@ interface Parts {
   readonly unfinished: UnfinishedStages;
   readonly journal: Journal;
   readonly quota: Quota;
+  readonly ids: IdAllowance;
   readonly attributes: LocalAttributes;
 }
 
@@ -107,7 +109,8 @@ export class Receiver {
       const quota = new Quota(store, options.quota);
       const xattrs = await LocalXattrs.open({ store, folders, log: options.log });
       const attributes = new LocalAttributes({ ...options, setsOwners: canSetOwners(), xattrs });
-      const parts = { folders, lock, store, flush, unfinished, journal, quota, attributes };
+      const ids = new IdAllowance(store.head.nextId, performance.now());
+      const parts = { folders, lock, store, flush, unfinished, journal, quota, ids, attributes };
       const receiver = new Receiver(options, parts);
       await receiver.#recover();
       endStart(folder);

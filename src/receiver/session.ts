@@ -2,15 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { ReplicaError } from '../errors.ts';
-import {
-  blockIdSize,
-  commitBytesMax,
-  commitOperationsMax,
-  idsPerConnectionMax,
-  stagedFoldersMax,
-} from '../limits.ts';
+import { blockIdSize, commitBytesMax, commitOperationsMax, stagedFoldersMax } from '../limits.ts';
 import type { Connection } from '../net/connection.ts';
-import { type NodeId, nodeIdMax } from '../snapshot/entry.ts';
+import type { NodeId } from '../snapshot/entry.ts';
 import { type Name, printable } from '../snapshot/name.ts';
 import type { Place } from '../store/receiver-records.ts';
 import type { ReplicaStore } from '../store/replica-store.ts';
@@ -30,12 +24,13 @@ import {
 } from '../wire/messages.ts';
 import { Answers } from './answers.ts';
 import type { Applied } from './apply.ts';
-import { checkOperation, type OperationBounds } from './check-operation.ts';
+import { checkOperation } from './check-operation.ts';
 import type { Committer } from './commit.ts';
 import { failureOf, sessionError } from './failure.ts';
 import type { Flush } from './flush.ts';
 import type { Folders } from './folders.ts';
 import { GrainAnswers } from './grain-answers.ts';
+import type { IdAllowance } from './id-allowance.ts';
 import { sendDigests, sendListing } from './listings.ts';
 import type { LocalAttributes } from './local-attributes.ts';
 import type { Quota } from './quota.ts';
@@ -56,6 +51,7 @@ export interface SessionOptions {
   readonly unfinished: UnfinishedStages;
   readonly attributes: LocalAttributes;
   readonly quota: Quota;
+  readonly ids: IdAllowance;
 }
 
 /** A commit whose operations are coming in. */
@@ -87,8 +83,6 @@ export class Session {
   readonly #quota: SessionQuota;
   readonly #stages: StageIntake;
   #nextCommit: bigint;
-  /** Node ids from here on are none that this sender can have got to. */
-  readonly #bounds: OperationBounds;
   readonly #answers: Answers;
   readonly #grains: GrainAnswers;
   #lastSend: Promise<void> = Promise.resolve();
@@ -105,10 +99,7 @@ export class Session {
     const isOpen = (stage: number): boolean => this.#staging.hasStage(stage);
     this.#quota = new SessionQuota({ ...options, isOpen });
     this.#stages = new StageIntake(this.#staging, this.#quota);
-    const { watermark, nextId } = options.store.head;
-    this.#nextCommit = watermark + 1n;
-    const idEnd = Math.min(nextId + idsPerConnectionMax, nodeIdMax);
-    this.#bounds = { folders: options.folders, features: options.hello.features, idEnd };
+    this.#nextCommit = options.store.head.watermark + 1n;
   }
 
   /** Until the peer closes. Throws what ends the session otherwise. */
@@ -176,12 +167,14 @@ export class Session {
     if (commit !== arriving.commit) {
       throw new ReplicaError('ERR_PROTOCOL', `commit ${commit}, expected ${arriving.commit}`);
     }
+    const { folders, hello, ids, store } = this.#options;
+    const idEnd = ids.endAt(store.head.nextId, performance.now());
     for (const operation of operations) {
       const index = arriving.operationCount++;
       if (index >= commitOperationsMax) {
         throw new ReplicaError('ERR_PROTOCOL', `more than ${commitOperationsMax} operations`);
       }
-      checkOperation(operation, this.#bounds);
+      checkOperation(operation, { folders, features: hello.features, idEnd });
       const step = await this.#stage(arriving, operation, index);
       if (step) arriving.steps.push(step);
     }

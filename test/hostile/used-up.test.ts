@@ -2,6 +2,8 @@
 import fs from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { idsPerSecondMax, idsSkippedMax } from '../../src/limits.ts';
+import { IdAllowance } from '../../src/receiver/id-allowance.ts';
 import { nodeIdMax } from '../../src/snapshot/entry.ts';
 import { FakeSender, rootId } from '../support/fake-sender.ts';
 import { nodeId } from '../support/messages.ts';
@@ -9,7 +11,7 @@ import { pushOnce } from '../support/push-once.ts';
 import { openReceiver } from '../support/receivers.ts';
 import { compareTrees } from '../support/tree.ts';
 
-for (const id of [nodeIdMax, nodeIdMax - 1, 2 ** 40 + 2]) {
+for (const id of [nodeIdMax, nodeIdMax - 1, 2 ** 32 + 2]) {
   t.test(`node id ${id} ends the connection, and the next sender has ids left`, async t => {
     const root = t.testdir();
     const receiver = await openReceiver(t, { root });
@@ -23,6 +25,35 @@ for (const id of [nodeIdMax, nodeIdMax - 1, 2 ** 40 + 2]) {
     await next.close();
   });
 }
+
+t.test('however often a sender connects it cannot use the node ids up', async t => {
+  const receiver = await openReceiver(t, { root: t.testdir() });
+  const reached: number[] = [];
+  for (let i = 0; i < 130; i++) {
+    const sender = await FakeSender.open(receiver);
+    const id = sender.nextId + 2 ** 31;
+    reached.push(sender.nextId);
+    await sender.commit([sender.file(rootId, `f${i}`, 'a', { id: nodeId(id) })]).catch(() => {});
+    await sender.close();
+  }
+  const last = reached.at(-1) ?? 0;
+  t.ok(last > 2 ** 31, 'some may be skipped');
+  t.ok(last <= 2 ** 33, `${last}`);
+});
+
+t.test('ids that were skipped come back with time, and no faster than that', async t => {
+  const ids = new IdAllowance(2, 0);
+  t.equal(ids.endAt(2, 1000), 2 + idsSkippedMax, 'none were skipped');
+  const next = 2 + idsSkippedMax;
+  t.equal(ids.endAt(next, 1000), next, 'all were');
+  t.equal(ids.endAt(next, 3000), next + 2 * idsPerSecondMax);
+  t.equal(ids.endAt(next, 2000), next + 2 * idsPerSecondMax, 'a clock that went back takes none');
+  for (let ms = 3000; ms < 4000; ms += 0.001) ids.endAt(next, ms);
+  t.ok(ids.endAt(next, 4000) <= next + 3 * idsPerSecondMax, 'asking often makes no more');
+  t.ok(ids.endAt(next, 4001) > next + 2.9 * idsPerSecondMax, 'nor fewer');
+  t.equal(ids.endAt(next, 2 ** 50), next + idsSkippedMax);
+  t.equal(new IdAllowance(nodeIdMax - 5, 0).endAt(nodeIdMax - 5, 0), nodeIdMax);
+});
 
 t.test('the last version of a file is followed by the first of another node', async t => {
   const folder = t.testdir({ source: { a: 'of the owner' }, target: {} });
