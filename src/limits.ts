@@ -66,8 +66,12 @@ export const handshakeMs = 10_000;
 /** Silence after which a ping goes out, and after which the link counts as dead. */
 export const pingAfterMs = 5_000;
 export const deadAfterMs = 20_000;
-/** One frame must complete within this once its header came. */
+/**
+ * One frame must complete within this once its header came, and within what its bytes take at the
+ * slowest rate of a link that is of use: half a MiB of a comparison takes a GPRS modem minutes.
+ */
 export const frameMs = 30_000;
+export const slowestBytesPerSecond = 1024;
 /** Reconnect: exponential with full jitter between these, forever. */
 export const reconnectMinMs = 200;
 export const reconnectMaxMs = 15_000;

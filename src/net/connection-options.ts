@@ -6,6 +6,7 @@ import {
   frameMs,
   handshakeMs,
   pingAfterMs,
+  slowestBytesPerSecond,
   tlsRecordsMax,
   tlsRecordsWorn,
 } from '../limits.ts';
@@ -26,6 +27,7 @@ export const defaultLimits: ConnectionLimits = {
   pingAfterMs,
   deadAfterMs,
   frameMs,
+  slowestBytesPerSecond,
   creditIdleMs,
   closeLingerMs,
   tlsRecordsWorn,

@@ -114,7 +114,7 @@ export class Inbox {
 
   /** Lets the stream flow until there is a frame or the end, or wake() is called. */
   async more(): Promise<void> {
-    this.#clock.startReading(performance.now(), this.#decoder.isPartial);
+    this.#clock.startReading(performance.now(), this.#decoder.partialSize);
     await new Promise<void>(resolve => {
       this.#wake = resolve;
       if (!this.#isUnpacking) this.#stream.resume();
@@ -146,7 +146,7 @@ export class Inbox {
       return;
     }
     this.#decode();
-    this.#clock.heard(performance.now(), this.#decoder.isPartial);
+    this.#clock.heard(performance.now(), this.#decoder.partialSize);
     if (this.#frames.length > 0 || this.#fault) this.wake();
     else if (this.#isUnpacking) this.#stream.pause();
   }

@@ -10,8 +10,10 @@ export interface LinkLimits {
   readonly pingAfterMs: number;
   /** A side that wants to read and hears nothing for this long gives the link up. */
   readonly deadAfterMs: number;
-  /** A frame that began must be complete by then (absolute; not counted while nobody reads). */
+  /** A frame that began must be complete by then (absolute; not counted while nobody reads)... */
   readonly frameMs: number;
+  /** ...and this much later for each second that its bytes take at this rate. */
+  readonly slowestBytesPerSecond: number;
 }
 
 /** What is to be done now, and in how many ms to ask again. */
@@ -32,6 +34,7 @@ export class LinkClock {
   #sentAt: number;
   #heardAt: number;
   #frameSince: number | undefined;
+  #frameSize = 0;
   #isSuspect = false;
 
   constructor(limits: LinkLimits, nowMs: number) {
@@ -50,12 +53,13 @@ export class LinkClock {
     this.#sentAt = nowMs;
   }
 
-  /** The consumer waits for a frame, of which a part may be there. */
-  startReading(nowMs: number, isPartial: boolean): void {
+  /** The consumer waits for a frame, which has begun if `partialSize` is not 0. */
+  startReading(nowMs: number, partialSize: number): void {
     this.#isReading = true;
     this.#heardAt = nowMs;
     this.#isSuspect = false;
-    this.#frameSince = isPartial ? nowMs : undefined;
+    this.#frameSince = partialSize > 0 ? nowMs : undefined;
+    this.#frameSize = partialSize;
   }
 
   /** The consumer has its frame, or none will come. */
@@ -63,16 +67,17 @@ export class LinkClock {
     this.#isReading = false;
   }
 
-  /** Bytes came; `isPartial` if they left a frame incomplete. */
-  heard(nowMs: number, isPartial: boolean): void {
+  /** Bytes came; `partialSize`: of the frame that they left incomplete, or 0. */
+  heard(nowMs: number, partialSize: number): void {
     this.#heardAt = nowMs;
     this.#isSuspect = false;
-    if (!isPartial) this.#frameSince = undefined;
+    this.#frameSize = partialSize;
+    if (partialSize === 0) this.#frameSince = undefined;
     else this.#frameSince ??= nowMs;
   }
 
   check(nowMs: number): LinkVerdict {
-    const { helloMs, pingAfterMs, deadAfterMs, frameMs } = this.#limits;
+    const { helloMs, pingAfterMs, deadAfterMs } = this.#limits;
     const why = this.#overdue(nowMs);
     if (why !== undefined) return { kind: 'dead', why };
     const isPing = nowMs - this.#sentAt >= pingAfterMs;
@@ -80,21 +85,28 @@ export class LinkClock {
     const due = Math.min(
       this.#sentAt + pingAfterMs,
       (this.#isReading ? this.#heardAt : nowMs) + deadAfterMs,
-      (this.#isReading ? (this.#frameSince ?? nowMs) : nowMs) + frameMs,
+      (this.#isReading ? (this.#frameSince ?? nowMs) : nowMs) + this.#frameMs,
       this.#isGreeted ? Number.POSITIVE_INFINITY : this.#startedAt + helloMs,
     );
     const againMs = Math.max(due - nowMs, this.#isSuspect ? secondLookMs : 1);
     return { kind: isPing && this.#isGreeted ? 'ping' : 'quiet', againMs };
   }
 
+  /** What the frame under way may take: a slow link has time for a large one. */
+  get #frameMs(): number {
+    const { frameMs, slowestBytesPerSecond } = this.#limits;
+    return frameMs + (this.#frameSize / slowestBytesPerSecond) * 1000;
+  }
+
   #overdue(nowMs: number): string | undefined {
-    const { helloMs, deadAfterMs, frameMs } = this.#limits;
+    const { helloMs, deadAfterMs } = this.#limits;
+    const frameMs = this.#frameMs;
     if (!this.#isGreeted && nowMs - this.#startedAt >= helloMs) {
       return `sent no greeting within ${helloMs / 1000} s`;
     }
     if (!this.#isReading) return undefined;
     if (this.#frameSince !== undefined && nowMs - this.#frameSince >= frameMs) {
-      return `did not complete a frame within ${frameMs / 1000} s`;
+      return `did not complete a frame within ${Math.round(frameMs) / 1000} s`;
     }
     if (nowMs - this.#heardAt < deadAfterMs) return undefined;
     // After this process was held up, what came meanwhile is still to be read: look twice.

@@ -52,6 +52,14 @@ export class FrameDecoder {
     return this.#headerFilled > 0 || this.#bufferedBytes > 0;
   }
 
+  /** Bytes of the frame that has begun, if it is not complete: 1 until its length is there, 0: none. */
+  get partialSize(): number {
+    if (!this.isPartial) return 0;
+    return this.#headerFilled < frameHeaderSize
+      ? 1
+      : frameHeaderSize + this.#header.readUInt32BE(0);
+  }
+
   /**
    * The next complete frame, or undefined until more is pushed. Throws ERR_PROTOCOL for an
    * over-long frame as soon as its 4 length bytes are there, and for a damaged one.

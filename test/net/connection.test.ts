@@ -322,7 +322,9 @@ t.test('a peer that is busy for long is not given up, nor does it give up', asyn
 });
 
 t.test('a frame that drips in is cut off', async t => {
-  const { connection, messages, stream } = bareEnd({ frameMs: 60, deadAfterMs: 5000 });
+  const { connection, messages, stream } = bareEnd({
+    ...{ frameMs: 60, deadAfterMs: 5000, slowestBytesPerSecond: 1e9 },
+  });
   write(stream, helloOf('sender'));
   await messages.next();
   const bytes = encodeFrame(stageData(4000));

@@ -1,7 +1,10 @@
 import t from 'tap';
 import { LinkClock } from '../../src/net/link-clock.ts';
 
-const limits = { helloMs: 1000, pingAfterMs: 50, deadAfterMs: 200, frameMs: 300 };
+const limits = {
+  ...{ helloMs: 1000, pingAfterMs: 50, deadAfterMs: 200, frameMs: 300 },
+  slowestBytesPerSecond: 1_000_000,
+};
 
 function greeted(): LinkClock {
   const clock = new LinkClock(limits, 0);
@@ -12,7 +15,7 @@ function greeted(): LinkClock {
 t.test('the greeting has an absolute deadline, whatever is heard', async t => {
   const clock = new LinkClock(limits, 0);
   for (let now = 0; now < 1000; now += 10) {
-    clock.startReading(now, false);
+    clock.startReading(now, 0);
     t.equal(clock.check(now).kind, 'quiet', `${now}`);
   }
   t.same(clock.check(1000), { kind: 'dead', why: 'sent no greeting within 1 s' });
@@ -30,8 +33,8 @@ t.test('asks again when the next thing is due', async t => {
 
 t.test('pings after having sent nothing, not after having heard nothing', async t => {
   const clock = greeted();
-  clock.startReading(0, false);
-  clock.heard(49, false);
+  clock.startReading(0, 0);
+  clock.heard(49, 0);
   t.equal(clock.check(50).kind, 'ping');
 });
 
@@ -39,8 +42,8 @@ t.test('silence counts from the last byte, is looked at twice, and only while re
   const clock = greeted();
   clock.sent(1000);
   t.equal(clock.check(1000).kind, 'quiet', 'nobody reads');
-  clock.startReading(1000, false);
-  clock.heard(1100, false);
+  clock.startReading(1000, 0);
+  clock.heard(1100, 0);
   clock.sent(1299);
   t.equal(clock.check(1299).kind, 'quiet');
   t.same(clock.check(1300), { kind: 'quiet', againMs: 50 });
@@ -49,9 +52,9 @@ t.test('silence counts from the last byte, is looked at twice, and only while re
 
 t.test('what comes between the two looks saves the link', async t => {
   const clock = greeted();
-  clock.startReading(0, false);
+  clock.startReading(0, 0);
   clock.check(1000);
-  clock.heard(1001, false);
+  clock.heard(1001, 0);
   t.not(clock.check(1050).kind, 'dead');
   t.not(clock.check(1200).kind, 'dead');
   t.not(clock.check(1201).kind, 'dead', 'the first of two looks again');
@@ -60,23 +63,40 @@ t.test('what comes between the two looks saves the link', async t => {
 
 t.test('a frame has an absolute deadline, however its bytes drip', async t => {
   const clock = greeted();
-  clock.startReading(0, false);
+  clock.startReading(0, 0);
   for (let now = 10; now < 310; now += 10) {
-    clock.heard(now, true);
+    clock.heard(now, 1);
     t.not(clock.check(now).kind, 'dead');
   }
-  clock.heard(309, true);
-  t.same(clock.check(310), { kind: 'dead', why: 'did not complete a frame within 0.3 s' });
+  clock.heard(309, 1);
+  t.not(clock.check(310).kind, 'dead');
+  t.same(clock.check(310.001), { kind: 'dead', why: 'did not complete a frame within 0.3 s' });
 });
 
 t.test('a frame that waits for its reader is not late', async t => {
   const clock = greeted();
-  clock.startReading(0, false);
-  clock.heard(1, true);
+  clock.startReading(0, 0);
+  clock.heard(1, 1);
   clock.stopReading();
   t.not(clock.check(10_000).kind, 'dead');
-  clock.startReading(10_000, true);
-  clock.heard(10_100, true);
-  t.not(clock.check(10_299).kind, 'dead');
-  t.equal(clock.check(10_300).kind, 'dead');
+  clock.startReading(10_000, 1);
+  clock.heard(10_100, 1);
+  t.not(clock.check(10_300).kind, 'dead');
+  t.equal(clock.check(10_300.001).kind, 'dead');
+});
+
+t.test('a large frame has the time that a slow link takes for it', async t => {
+  const clock = greeted();
+  clock.startReading(0, 0);
+  clock.heard(10, 1);
+  for (let now = 20; now < 810; now += 10) {
+    clock.heard(now, 500_000);
+    clock.sent(now);
+    t.same(clock.check(now), { kind: 'quiet', againMs: Math.min(50, 810 - now) });
+  }
+  t.same(clock.check(810), { kind: 'dead', why: 'did not complete a frame within 0.8 s' });
+  clock.startReading(900, 0);
+  clock.heard(901, 1);
+  for (let now = 910; now < 1300; now += 10) clock.heard(now, 1);
+  t.equal(clock.check(1300).kind, 'dead', 'the next one is small');
 });

@@ -120,10 +120,15 @@ t.test('a payload within one chunk is a view, one across chunks is put together 
   whole.push(bytes);
   t.equal(whole.next()?.payload.buffer, bytes.buffer);
   const split = decoderFor(false);
-  split.push(bytes.subarray(0, 100));
+  t.equal(split.partialSize, 0);
+  split.push(bytes.subarray(0, 3));
+  t.equal(split.next(), undefined);
+  t.equal(split.partialSize, 1, 'its length is not there');
+  split.push(bytes.subarray(3, 100));
   t.equal(split.next(), undefined);
   t.equal(split.bufferedBytes, 0, 'the chunk is not held on to');
   t.equal(split.isPartial, true);
+  t.equal(split.partialSize, bytes.length);
   split.push(bytes.subarray(100));
   t.ok(split.next()?.payload.equals(bytes.subarray(5)));
 });
