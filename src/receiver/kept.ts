@@ -22,6 +22,13 @@ export function keptName(number: string, original: Name): Name {
   return toName(`${number}-${original.slice(0, originalSizeMax)}`);
 }
 
+/** Something of which nothing is known becomes kept content. */
+export function moveFromLimbo({ limbo, kept }: Folders, name: Name): void {
+  let free = keptName('limbo', name);
+  for (let i = 1; kept.lstat(free); i++) free = keptName(`limbo-${i}`, name);
+  limbo.rename(name, kept, free);
+}
+
 export interface KeptOptions {
   readonly folders: Folders;
   readonly store: ReplicaStore;

@@ -6,7 +6,7 @@ import type { Changes } from '../store/changes.ts';
 import type { FileVersion } from '../store/file-places.ts';
 import { keptParent, type Place } from '../store/receiver-records.ts';
 import { type Displaced, type InTheWay, type Keeper, moveAside } from './keeper.ts';
-import { keptName } from './kept.ts';
+import { keptName, moveFromLimbo } from './kept.ts';
 import type { NodeRecords } from './node-records.ts';
 import type { Step } from './steps.ts';
 import type { TreeView } from './tree-view.ts';
@@ -93,13 +93,13 @@ export class Limbo {
   #keep({ entry, name }: Waiting): void {
     const { id } = entry;
     const { limbo, kept } = this.#tree.options.folders;
-    const free = keptName(`${this.#commit}.limbo`, name);
     const waiting = limbo.lstat(name);
     const hasOtherName = (this.#changes.file(id, entry.version)?.links ?? 0) > 0;
     if (entry.kind === 'link' || (entry.kind === 'file' && hasOtherName)) {
       if (waiting) limbo.unlink(name);
       return;
     }
+    const free = this.#freeName(entry, name, waiting !== undefined);
     const present = waiting ?? kept.lstat(free);
     if (!present) {
       if (entry.kind === 'directory') this.#records.forgetDirectory(id);
@@ -111,15 +111,25 @@ export class Limbo {
     else this.#records.keepDirectory(id, free);
   }
 
+  /** A free name in kept content, or in a replay the one that the node has there already. */
+  #freeName(entry: Entry, name: Name, isWaiting: boolean): Name {
+    const { kept } = this.#tree.options.folders;
+    for (let i = 0; ; i++) {
+      const free = keptName(`${this.#commit}.limbo${i === 0 ? '' : i}`, name);
+      const there = kept.lstat(free);
+      if (!there || (!isWaiting && this.#tree.isCurrent(kept, free, entry, there))) return free;
+    }
+  }
+
   /** After a replay: empties the folder. What has no other name becomes kept content. */
   clear(): void {
-    const { limbo, kept } = this.#tree.options.folders;
+    const { limbo } = this.#tree.options.folders;
     for (const name of limbo.list()) {
       const present = limbo.lstat(name);
       if (!present) continue;
       const hasOtherName = present.isFile() && present.nlink > 1n;
       if (hasOtherName || present.isSymbolicLink()) limbo.unlink(name);
-      else limbo.rename(name, kept, keptName('limbo', name));
+      else moveFromLimbo(this.#tree.options.folders, name);
       const [, id, version] = /^\d+\.(\d+)\.(\d+)$/.exec(name) ?? [];
       // Its ctime moved. These names are made of node ids only.
       if (id !== undefined)

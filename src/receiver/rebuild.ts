@@ -20,7 +20,7 @@ import type { ReplicaStore } from '../store/replica-store.ts';
 import type { ConfinedDirectory } from '../tree/confined-directory.ts';
 import { Directories } from './directories.ts';
 import type { Folders } from './folders.ts';
-import { keptName } from './kept.ts';
+import { moveFromLimbo } from './kept.ts';
 import { fatalMessage } from './rejection.ts';
 import { turn } from './turn.ts';
 
@@ -50,7 +50,8 @@ export async function rebuild(options: RebuildOptions): Promise<void> {
 }
 
 /** What waited there for the rest of a commit that nothing is known of any more. */
-function clearLimbo({ limbo, kept }: Folders): void {
+function clearLimbo(folders: Folders): void {
+  const { limbo } = folders;
   for (const name of limbo.list()) {
     const present = limbo.lstat(name);
     if (!present) continue;
@@ -59,9 +60,7 @@ function clearLimbo({ limbo, kept }: Folders): void {
       limbo.unlink(name);
       continue;
     }
-    let free = keptName('limbo', name);
-    for (let i = 1; kept.lstat(free); i++) free = keptName(`limbo-${i}`, name);
-    limbo.rename(name, kept, free);
+    moveFromLimbo(folders, name);
   }
 }
 

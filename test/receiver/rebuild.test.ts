@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import { join } from 'node:path';
@@ -6,11 +7,14 @@ import { indexedBlockSizeMin } from '../../src/limits.ts';
 import { type Log, silentLog } from '../../src/log.ts';
 import { Receiver } from '../../src/receiver/receiver.ts';
 import type { ReceiverOptions } from '../../src/receiver/receiver-options.ts';
-import { FakeSender, rootId } from '../support/fake-sender.ts';
+import type { Operation } from '../../src/wire/messages.ts';
+import { FakeSender, type Placed, rename, rootId } from '../support/fake-sender.ts';
 import { isPrivileged } from '../support/folders.ts';
+import { nodeId } from '../support/messages.ts';
 import { fillTree } from '../support/mutate.ts';
 import { pushOnce } from '../support/push-once.ts';
 import { seededRandom } from '../support/random.ts';
+import { listEntries } from '../support/receivers.ts';
 import { ownShare } from '../support/seeds.ts';
 import { compareTrees } from '../support/tree.ts';
 import { treeText } from '../support/tree-text.ts';
@@ -175,3 +179,53 @@ t.test('a copy of a replica is no replica with drift: its records are made anew'
   t.equal(receiver.driftCount, 0);
   await sender.close();
 });
+
+for (const kind of ['file', 'directory'] as const) {
+  for (const crashAt of [undefined, 'end', 'records']) {
+    const when = crashAt === undefined ? '' : `, with a crash at '${crashAt}'`;
+    t.test(`after lost state a ${kind} from limbo takes no kept name${when}`, async t => {
+      const root = t.testdir();
+      await leaveInLimbo(root, kind, ['first', 'second']);
+      fs.rmSync(statePath(root), { recursive: true });
+      await leaveInLimbo(root, kind, ['', 'third'], crashAt);
+      const receiver = await open({ root });
+      const kept = treeText(join(root, '.replica', 'kept')).join();
+      t.match(kept, /first/);
+      t.match(kept, /second/);
+      t.match(treeText(root).join(), /third/);
+      await receiver.close();
+    });
+  }
+}
+
+/**
+ * Two commits: the first makes 'a', if there is none yet; the second puts another 'a' in its place, and
+ * does not get to give the first its new name.
+ */
+async function leaveInLimbo(
+  root: string,
+  kind: 'file' | 'directory',
+  contents: readonly [string, string],
+  crashAt?: string,
+): Promise<void> {
+  let isArmed = false;
+  const onStep = (label: string): void => {
+    if (isArmed && label === crashAt) throw new Error('crash');
+  };
+  const receiver = await open({ root, onStep });
+  const sender = await FakeSender.open(receiver);
+  const make = (text: string): readonly (Operation & Placed)[] => {
+    if (kind === 'file') return [sender.file(rootId, 'a', text)];
+    const made = sender.directory(rootId, 'a');
+    return [made, sender.file(made.entry.id, 'inner', text)];
+  };
+  await sender.commit(contents[0] === '' ? [] : make(contents[0]));
+  const found = (await listEntries(sender)).find(one => one.name === 'a');
+  assert(found);
+  isArmed = true;
+  const committed = sender.commit([...make(contents[1]), rename(found, nodeId(999), 'b')]);
+  if (crashAt === undefined) assert.equal((await committed).rejected[0]?.reason, 'gone');
+  else await assert.rejects(committed);
+  await sender.close().catch(() => {});
+  await receiver.close().catch(() => {});
+}
