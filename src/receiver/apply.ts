@@ -79,7 +79,7 @@ export class Applier {
       return undefined;
     } catch (error) {
       if (fatalMessage(error)) throw error;
-      const path = this.tree.path(step.parent, step.name);
+      const path = step.name === '' ? '.' : this.tree.path(step.parent, step.name);
       const rejection = error instanceof Rejection ? error : refusal(error, path);
       if (!rejection) throw error;
       // So that a replay does not take it for a step still to be done.

@@ -254,6 +254,7 @@ export class KnownNodes {
 
   attributes({ parent, name, entry }: Omit<StepOf<'attributes'>, 'kind'>): void {
     if (parent === 0 || name === '') {
+      this.#tree.tryDirectory(entry);
       this.#tree.setDirectory(entry);
       this.#changes.setEntry(keptParent, '', entry);
       return;
@@ -272,6 +273,7 @@ export class KnownNodes {
       throw new Rejection('gone', `${path}: not what the attributes are for`);
     }
     const isIntact = this.#drift.isIntact(place, current, directory.lstat(name));
+    if (isIntact && entry.kind === 'directory') this.#tree.tryDirectory(entry);
     if (isIntact) this.#tree.setAttributes(place, current, entry);
     this.#changes.setEntry(parent, name, entry);
   }

@@ -4,7 +4,7 @@ import type { BigIntStats } from 'node:fs';
 import { systemCode } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Entry } from '../snapshot/entry.ts';
-import { noId, type Owner, type OwnerIds } from '../snapshot/owner.ts';
+import { noId, type Owner, type OwnerIds, sameOwner } from '../snapshot/owner.ts';
 import { Accounts } from '../tree/accounts.ts';
 import { LocalXattrs } from './local-xattrs.ts';
 import { fatalMessage } from './rejection.ts';
@@ -104,3 +104,11 @@ export class LocalAttributes {
 }
 
 const nobody: OwnerIds = { uid: noId, gid: noId };
+
+/** Two entries of one node that ask for the same attributes. */
+export function isAlike(a: Entry, b: Entry): boolean {
+  const isAttributed = b.xattrs === undefined || a.xattrs === b.xattrs;
+  return (
+    a.mode === b.mode && a.mtimeNs === b.mtimeNs && isAttributed && sameOwner(a.owner, b.owner)
+  );
+}

@@ -6,7 +6,6 @@ import { systemCode } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { type Entry, type NodeId, rootId } from '../snapshot/entry.ts';
 import { type Name, printable } from '../snapshot/name.ts';
-import { sameOwner } from '../snapshot/owner.ts';
 import type { Changes } from '../store/changes.ts';
 import { type FileVersion, forgetFile } from '../store/file-places.ts';
 import {
@@ -28,7 +27,7 @@ import {
   type Resolution,
 } from './directories.ts';
 import type { Folders } from './folders.ts';
-import type { LocalAttributes } from './local-attributes.ts';
+import { isAlike, type LocalAttributes } from './local-attributes.ts';
 import { hasContent, isDoubtful } from './recorded-content.ts';
 import { Rejection } from './rejection.ts';
 
@@ -282,6 +281,17 @@ export class TreeView {
     }
   }
 
+  /** Throws where mode and time cannot be set: when they are, names having settled, it is too late. */
+  tryDirectory(entry: Entry): void {
+    this.touch(entry.id);
+    const resolution = this.resolve(entry.id);
+    if (resolution.kind !== 'open' || resolution.isKept) return;
+    const { directory } = resolution;
+    const mode = this.options.attributes.modeOf(entry) | readWriteSearch;
+    if (Number(directory.stat().mode & permissionBits) !== mode) directory.chmodSelf(mode);
+    directory.setTimesSelf(entry.mtimeNs);
+  }
+
   /** Mode, owner and times follow when the names in it have settled. Throws Rejection. */
   setDirectory(entry: Entry): void {
     this.touch(entry.id);
@@ -392,14 +402,6 @@ export class TreeView {
     }
     return printable(names.join('/'));
   }
-}
-
-/** Two entries of one node that ask for the same attributes. */
-function isAlike(a: Entry, b: Entry): boolean {
-  const isAttributed = b.xattrs === undefined || a.xattrs === b.xattrs;
-  return (
-    a.mode === b.mode && a.mtimeNs === b.mtimeNs && isAttributed && sameOwner(a.owner, b.owner)
-  );
 }
 
 /** Enough of a path for a message. */

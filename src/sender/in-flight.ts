@@ -177,9 +177,9 @@ export class InFlight {
         commit.rejected.set(index, 'refused');
         this.#refuse(change);
         this.#options.troubles.report({
-          path: change.path,
+          path: pathOf(change),
           code: 'EREFUSED',
-          message: withoutPath(message, change.path),
+          message: withoutPath(message, pathOf(change)),
         });
         break;
       case 'xattrs':
@@ -249,7 +249,7 @@ export class InFlight {
         if (reason === undefined) {
           confirmations.push(item.confirmation);
           this.#hasAll(item.change);
-          this.#options.troubles.mended(item.change.path);
+          this.#options.troubles.mended(pathOf(item.change));
         } else reversals.push({ token: item.change.token, reason });
         // A small version may become durable while a large one is on its way beside it.
         const { change } = item;
@@ -310,4 +310,9 @@ function withoutPath(message: string, path: string): string {
     if (message.startsWith(`${start}: `)) return message.slice(start.length + 2);
   }
   return message;
+}
+
+/** The root's is empty. */
+function pathOf({ path }: Change): string {
+  return path === '' ? '.' : path;
 }

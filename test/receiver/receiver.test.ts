@@ -8,7 +8,8 @@ import { toName } from '../../src/snapshot/name.ts';
 import { ConfinedDirectory } from '../../src/tree/confined-directory.ts';
 import { SystemError } from '../../src/tree/system-error.ts';
 import { FakeSender, remove, rename, rootId } from '../support/fake-sender.ts';
-import { collectingLog } from '../support/receivers.ts';
+import { pushOnce } from '../support/push-once.ts';
+import { listAll } from '../support/receivers.ts';
 import { treeText } from '../support/tree-text.ts';
 
 const defaults = {
@@ -205,22 +206,64 @@ t.test('a destination that was removed under the receiver is called so', async t
 
 t.test("a destination that is somebody else's, and writable, is written to", async t => {
   const root = t.testdir();
-  const { log, lines } = collectingLog();
   const refuse = (): never => {
     throw new SystemError('EPERM', 'not the owner');
   };
   const openRoot = (path: string): ConfinedDirectory =>
     Object.assign(ConfinedDirectory.openRoot(path), { setTimesSelf: refuse, chmodSelf: refuse });
-  const receiver = await open(t, { root, log, openRoot });
+  const receiver = await open(t, { root, openRoot });
   const sender = await FakeSender.open(receiver);
   const { entry } = sender.directory(rootId, 'unused');
   const top = { ...entry, id: rootId, mode: 0o711 };
   for (const name of ['a', 'b']) {
     const attributes = { kind: 'attributes', parent: 0, name: '', entry: top } as const;
-    const outcome = await sender.commit([sender.file(rootId, name, name), attributes]);
-    t.strictSame(outcome, { rejected: [], lost: [] });
+    const { rejected, lost } = await sender.commit([sender.file(rootId, name, name), attributes]);
+    t.match(rejected, [{ index: 1, reason: 'refused', message: /^\.: .*owner \(EPERM\)$/ }]);
+    t.strictSame(lost, []);
   }
   t.strictSame(treeText(root), ["a 'a'", "b 'b'"]);
-  t.equal(lines.filter(line => /cannot be set here.*EPERM|EPERM.*cannot be/.test(line)).length, 1);
+  t.strictSame(
+    await listAll(sender),
+    ['1/a file 3 v1', '1/b file 4 v1'],
+    'the root is not recorded',
+  );
   await sender.close();
+});
+
+t.test('a directory that keeps its mode and time is a problem of the pass', async t => {
+  const folder = t.testdir({ source: { d: { f: 'F' } }, target: {} });
+  const [source, root] = [join(folder, 'source'), join(folder, 'target')];
+  let isRefused = true;
+  const refuse = (name: 'setTimesSelf' | 'chmodSelf') =>
+    function (this: ConfinedDirectory, value: never): void {
+      if (isRefused && this.stat().ino === fs.statSync(join(root, 'd'), { bigint: true }).ino) {
+        throw new SystemError('EPERM', 'not the owner');
+      }
+      ConfinedDirectory.prototype[name].call(this, value);
+    };
+  const openRoot = (path: string): ConfinedDirectory => {
+    const directory = ConfinedDirectory.openRoot(path);
+    const sub = directory.sub.bind(directory);
+    return Object.assign(directory, {
+      sub: (name: never) =>
+        Object.assign(sub(name), {
+          setTimesSelf: refuse('setTimesSelf'),
+          chmodSelf: refuse('chmodSelf'),
+        }),
+    });
+  };
+  const receiver = await open(t, { root, openRoot });
+  isRefused = false;
+  t.match((await pushOnce({ folder, source, receiver })).outcome, { inSync: true, problems: 0 });
+  isRefused = true;
+  fs.writeFileSync(join(source, 'd', 'g'), 'G');
+  fs.utimesSync(join(source, 'd'), 1e9, 1e9);
+  const refused = await pushOnce({ folder, source, receiver });
+  t.match(refused.outcome, { inSync: false, problems: 1, error: undefined });
+  const problems = refused.events.flatMap(one => (one.kind === 'problem' ? [one.problem] : []));
+  t.match(problems, [{ path: 'd', code: 'EREFUSED', message: /EPERM/ }]);
+  t.equal(fs.readFileSync(join(root, 'd', 'g'), 'utf8'), 'G', 'what is in it flows');
+  isRefused = false;
+  t.match((await pushOnce({ folder, source, receiver })).outcome, { inSync: true, problems: 0 });
+  t.equal(fs.statSync(join(root, 'd')).mtimeMs, 1e12);
 });
