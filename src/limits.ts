@@ -117,7 +117,7 @@ export const groupOperationsMax = 2048;
 export const pendingBlocksMax = 65_536;
 /** Blocks that lie side by side are read together up to this: system calls become noise. */
 export const blockRunSizeMax = 1024 * 1024;
-/** Work between two turns of the event loop while content is put together: of either, what is less. */
+/** Work between two turns of the event loop, of either what is less: content put together, steps applied. */
 export const stagingSliceBytes = 8 * 1024 * 1024;
 export const stagingSliceMs = 20;
 /**

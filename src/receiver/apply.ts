@@ -10,6 +10,7 @@
 // - The same commits may be applied again after a crash at any system call (`isReplay`). A new node
 //   is staged exactly as long as its step is not done; a recorded node is known by its inode. What
 //   cannot be told from that counts as done, and `verify` forgets what then is not there.
+import { stagingSliceMs } from '../limits.ts';
 import type { Changes } from '../store/changes.ts';
 import type { Place } from '../store/receiver-records.ts';
 import type { Lost, Rejected } from '../wire/messages.ts';
@@ -19,6 +20,7 @@ import { NewNodes } from './new-nodes.ts';
 import { fatalMessage, Rejection, refusal } from './rejection.ts';
 import type { Step } from './steps.ts';
 import { type ApplyOptions, TreeView } from './tree-view.ts';
+import { turn } from './turn.ts';
 
 export interface CommitToApply {
   readonly commit: bigint;
@@ -54,16 +56,21 @@ export class Applier {
     return this.#aside.drift.count;
   }
 
-  /** Everything of the commit, in order. Throws only what ends the session. */
-  apply({ commit, steps }: CommitToApply): Applied {
+  /** Everything of the commit, in order. Throws only what ends the session. One at a time. */
+  async apply({ commit, steps }: CommitToApply): Promise<Applied> {
     this.#aside.begin(commit, steps);
     this.#newNodes.begin();
     this.#knownNodes.begin(commit, steps);
     const rejections: Omit<Rejected, 'type' | 'commit'>[] = [];
+    let sliceEndMs = performance.now() + stagingSliceMs;
     for (const step of steps) {
       const rejection = this.#attempt(step);
       if (rejection) rejections.push({ index: step.index, ...rejection });
       this.tree.refresh();
+      // A step may have to compare the whole content of a file: others get their turn.
+      if (performance.now() < sliceEndMs) continue;
+      await turn();
+      sliceEndMs = performance.now() + stagingSliceMs;
     }
     this.#options.onStep?.('end');
     this.#aside.end();

@@ -214,7 +214,7 @@ export class Committer {
       for (const { commit, steps } of group) {
         assert.equal(commit, changes.watermark + 1n, 'commits come in order');
         const outline = journal.begin(steps, changes);
-        const one = applier.apply({ commit, steps });
+        const one = await applier.apply({ commit, steps });
         applied.push(one);
         done.push(journal.commit(commit, outline.end(one)));
         changes.watermark = commit;

@@ -78,7 +78,7 @@ async function rollForward(
     for (const { commit, steps } of commits) {
       if (commit > store.head.watermark) {
         const outline = journal.begin(steps, changes);
-        const applied = applier.apply({ commit, steps });
+        const applied = await applier.apply({ commit, steps });
         journal.write([journal.commit(commit, outline.end(applied))]);
       }
       if (commit > changes.watermark) changes.watermark = commit;

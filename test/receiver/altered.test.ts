@@ -209,3 +209,38 @@ for (const base of ownShare(bases)) {
     t.ok(reused > 0 && sent > 0, `${reused} blocks reused, ${sent} sent`);
   });
 }
+
+t.test('others get their turn while a commit compares what times do not tell', async t => {
+  const root = t.testdir();
+  let turns = 0;
+  const seen: number[] = [];
+  const onStep = (label: string): void => {
+    if (label.startsWith('file ')) seen.push(turns);
+  };
+  const receiver = await Receiver.open({ ...receiverDefaults, root, onStep, pauses: asleep });
+  t.teardown(() => receiver.close());
+  const sender = await FakeSender.open(receiver);
+  const size = 60 * 1024 * 1024;
+  const file = (name: string, text: string): Operation & Placed => {
+    const pieces = Array.from({ length: size / 65_536 - 1 }, () => sender.zero(65_536));
+    const content = Buffer.alloc(65_536, text);
+    const made = sender.file(rootId, name, content);
+    return {
+      ...made,
+      entry: sender.fileEntry(size, { id: made.entry.id }),
+      content: { kind: 'inline', baseVersion: 0, pieces: [...pieces, ...sender.data(content)] },
+    } as Operation & Placed;
+  };
+  const names = ['a', 'b', 'c', 'd', 'e'];
+  for (const name of names) await sender.commit([file(name, name)]);
+  for (const name of names) fs.utimesSync(join(root, name), 1, 1);
+  seen.length = 0;
+  const timer = setInterval(() => turns++, 0);
+  const outcome = await sender.commit(names.map(name => sender.file(rootId, name, 'new')));
+  clearInterval(timer);
+  t.strictSame(outcome, { rejected: [], lost: [] });
+  t.equal(receiver.driftCount, 0, 'its content was compared');
+  t.equal(seen.length, names.length);
+  t.ok((seen.at(-1) ?? 0) > (seen[0] ?? 0), `${seen}`);
+  await sender.close();
+});
