@@ -96,6 +96,7 @@ async function openUsable(options: OpenStoreOptions): Promise<ReplicaStore | str
 
 function refuseNetwork(folder: string, isNetwork: (folder: string) => boolean): void {
   if (!isNetwork(folder)) return;
+  const advice = "run 'replica receive --state DIR' with a local DIR, and push to that";
   const text = `'${folder}' is on a network file system, where the state cannot be kept`;
-  throw new ReplicaError('ERR_PATH', `${text}: use --state DIR with a local folder`);
+  throw new ReplicaError('ERR_PATH', `${text}: ${advice}`);
 }

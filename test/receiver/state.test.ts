@@ -93,7 +93,8 @@ t.test('state on a network file system is refused with the advice', async t => {
   const isNetwork = (path: string): boolean => path.startsWith(root);
   t.throws(() => chooseStateFolder({ root, isNetwork }), {
     code: 'ERR_PATH',
-    message: /network file system.*--state DIR with a local folder/,
+    message:
+      /network file system.*'replica receive --state DIR' with a local DIR, and push to that/,
   });
   const local = join(folder, 'local');
   t.throws(() => chooseStateFolder({ root: local, stateFolder: `${root}-state`, isNetwork }), {
