@@ -24,6 +24,8 @@ export function checkDestination(path: string): string {
     throw wrong(`destination ${path} is not a directory`);
   }
   if (stats === undefined) {
+    // What Node.js makes of bytes that are no UTF-8: another folder than the one that was meant.
+    if (path.includes('\ufffd')) throw wrong(`destination ${path} cannot be made: not UTF-8`);
     const made = attempt(path, 'destination', () => mkdirSync(path) ?? path);
     if (made === undefined) {
       throw wrong(`destination ${path} cannot be made: its parent folder does not exist`);

@@ -1,9 +1,11 @@
 // What users get wrong, one row each, with the built command: one clear line, a documented code.
+import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
 import { compareIndependently } from '../support/rsync.ts';
+import { mainFile } from '../support/run-cli.ts';
 import { place, receiving, refused, run, start } from '../support/stage.ts';
 
 t.test('missing source', async t => {
@@ -31,6 +33,19 @@ t.test('the destination is inside the source', async t => {
 t.test('the source is inside the destination', async t => {
   const result = await run(place(t), 'push', 'src/sub', './src', '--adopt');
   refused(t, result, 3, /is inside the destination/);
+});
+
+t.test('a destination to be made whose name is not UTF-8', async t => {
+  const home = place(t);
+  const before = readdirSync(home);
+  // Node.js reads another name than the one that was given.
+  const command = `exec "$0" "$1" push --once src "./caf$(printf '\\351')"`;
+  const env = { PATH: process.env.PATH, HOME: home };
+  const argv = ['-c', command, process.execPath, mainFile];
+  const { status, stderr } = spawnSync('sh', argv, { cwd: home, env, encoding: 'utf8' });
+  t.equal(status, 3, stderr);
+  t.match(stderr, /^replica: destination .*caf.* cannot be made: not UTF-8$/m);
+  t.same(readdirSync(home), before, 'no other folder is made');
 });
 
 t.test('unknown flag', async t => {
