@@ -5,8 +5,16 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { systemCode } from '../errors.ts';
 import { HeapRest } from '../heap-rest.ts';
-import { runCli } from './cli.ts';
 import { ExitCode } from './exit-code.ts';
+import { nodeTooOld } from './version.ts';
+
+const tooOld = nodeTooOld(process.version);
+if (tooOld !== undefined) {
+  process.stderr.write(`replica: ${tooOld}\n`);
+  process.exit(ExitCode.Usage);
+}
+// There its parts cannot even be loaded.
+const { runCli } = await import('./cli.ts');
 
 // A heap may double before it is tidied up, instead of growing to four times what is alive: a first copy
 // of 100,000 files takes 3% longer and 200 MiB instead of 270.
