@@ -55,6 +55,10 @@ function place(path: string): string {
   return path.startsWith('/~/') ? `~/${quote(path.slice(3))}` : quote(path);
 }
 
+/**
+ * One word for whatever shell is the login shell there: between quotes fish reads some backslashes,
+ * and csh `!`, as more than themselves; behind a backslash outside of them all shells agree.
+ */
 function quote(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replace(/['\\!]/g, "'\\$&'")}'`;
 }

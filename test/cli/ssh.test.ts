@@ -48,6 +48,22 @@ t.test('what the shell there reads is the path that was meant', async t => {
   }
 });
 
+t.test('a path is read alike by every login shell', async t => {
+  const path = String.raw`/a\b\\c!d 'e'$f*g\ `.trimEnd();
+  const lineOf = (replicaPath: string) => {
+    const target = { kind: 'ssh', user: undefined, host: 'h', port: undefined, path } as const;
+    return sshCommand(target, { rsh: ['ssh'], replicaPath, flags: [] }).at(-1) ?? '';
+  };
+  // fish reads a backslash between quotes, and csh `!`: neither may be there.
+  const between = [...lineOf('r').matchAll(/\\.|'([^']*)'/gs)].map(([, text = '']) => text);
+  t.notMatch(between.join(''), /[\\!]/);
+  for (const shell of ['sh', 'bash', 'zsh', 'ksh', 'mksh', 'fish', 'tcsh']) {
+    if (spawnSync(shell, ['-c', 'true']).error !== undefined) continue;
+    const { stdout } = spawnSync(shell, ['-c', lineOf('echo;printf %s@')], { encoding: 'utf8' });
+    t.equal(stdout.split('@').at(-2), path, shell);
+  }
+});
+
 interface Stage {
   readonly folder: string;
   readonly home: Home;
