@@ -142,11 +142,14 @@ function failureOf(
   kept: readonly string[],
   { command, peer }: Pick<SshOptions, 'command' | 'peer'>,
 ): ReplicaError {
-  const last = (kept.at(-1) ?? '').replace(/^replica: /, '');
-  const why = last === '' ? `ended with code ${code}` : last;
-  if (code === 127) {
-    const message = `${peer}: ${why} (is replica installed there? --replica-path says where)`;
-    return new ReplicaError('ERR_PATH', message);
+  const said = reasonIn(kept);
+  const why = said === '' ? `ended with code ${code}` : said.replace(/^replica: /, '');
+  // 1 is what csh ends with.
+  if (code === 127 || (code === 1 && /: Command not found\.$/.test(said))) {
+    const hint = /\bnode: .*not found$/.test(said)
+      ? 'its shell finds no Node.js: see its PATH'
+      : 'is replica installed there? --replica-path says where';
+    return new ReplicaError('ERR_PATH', `${peer}: ${said || why} (${hint})`);
   }
   if (code === 255 || code === null) {
     const isRefused = /permission denied|host key verification failed/i.test(kept.join('\n'));
@@ -157,6 +160,13 @@ function failureOf(
     return new ReplicaError(isRefused ? 'ERR_AUTH' : 'ERR_SOCKET', `${peer}: ${text}`);
   }
   return new ReplicaError(codeOf(code, why), `${peer}: ${why}`);
+}
+
+/** The last line; where that only shows a place, as those of Node.js and fish do, one before it. */
+function reasonIn(lines: readonly string[]): string {
+  const last = lines.at(-1) ?? '';
+  if (!/^(?:at |Node\.js v|\^)/.test(last)) return last;
+  return lines.findLast(line => /^(?:\w*Error(?: \[\w+\])?|fish): ./.test(line)) ?? last;
 }
 
 function codeOf(exitCode: number, why: string): ErrorCode {

@@ -178,6 +178,26 @@ t.test('each way in which ssh fails has one line and a code', async t => {
       3,
       /is replica installed there\? --replica-path/,
     ],
+    [
+      `echo 'replica: Command not found.' >&2; exit 1`,
+      3,
+      /: replica: Command not found\. \(is replica installed there\? --replica-path/,
+    ],
+    [
+      `printf 'fish: Unknown command: replica\\nfish: \\nreplica receive\\n^~~~^\\n' >&2; exit 127`,
+      3,
+      /: fish: Unknown command: replica \(is replica installed there\?/,
+    ],
+    [
+      `echo '/usr/bin/replica: 6: exec: node: not found' >&2; exit 127`,
+      3,
+      /exec: node: not found \(its shell finds no Node\.js: see its PATH\)$/,
+    ],
+    [
+      `printf 'a.js:5\\n^\\nSyntaxError: no such word\\n    at f (b.js:1:1)\\n\\nNode.js v18.1.0\\n' >&2; exit 1`,
+      1,
+      /: SyntaxError: no such word$/,
+    ],
     ['exec yes', 12, /no receiver answers, but something that prints 'y/],
     ['exec sleep 60', 30, /no answer from ssh:\/\/h\/.* within 0\.3 s/],
   ];
