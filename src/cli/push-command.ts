@@ -206,6 +206,7 @@ export class PushCommand extends ReplicaCommand {
       makePrivateFolder(stateFolder);
       const other = await otherPush(stateFolder, signal);
       if (other !== undefined && !own.dryRun) {
+        if (target.kind === 'ssh') throw heldBy(other);
         log.warn(
           { otherPid: other },
           `a push of this source to this target is running (pid ${other}): this one takes over`,
@@ -276,6 +277,12 @@ async function refuseBesidePush(folder: string, signal: AbortSignal): Promise<vo
     'ERR_USAGE',
     "a push of this source to this target is running, which a dry run would end: 'replica list' shows what it has found",
   );
+}
+
+/** Each push over ssh has a receiver of its own, and there is one at a time for a folder. */
+function heldBy(pid: number): ReplicaError {
+  const text = `a push of this source to this target is running (pid ${pid}): stop it first`;
+  return new ReplicaError('ERR_PATH', text);
 }
 
 /** Age of the oldest change that is not durable, 0 in sync, undefined while that is not known. */

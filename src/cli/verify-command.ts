@@ -51,7 +51,7 @@ export class VerifyCommand extends ReplicaCommand {
     ],
   });
   static override notes = [
-    'Both sides read every file. A line for each path that differs, then a summary; 0 when equal, 23 when not. Nothing is changed without --repair, not even times, and a push that is running goes on.',
+    'Both sides read every file. A line for each path that differs, then a summary; 0 when equal, 23 when not. Nothing is changed without --repair, not even times, and a push that is running goes on; one to a folder on this machine or through ssh must be stopped first.',
     'Reasons: content, missing (at the replica), extra (there only), type, mode, time, target, hard link, unreadable, changing (while it was read).',
     '<target> and the key are as for push; give the same --exclude, --max-size and -x.',
   ];

@@ -292,6 +292,22 @@ t.test('through a real sshd', { skip: noSshd() }, async t => {
   t.equal(refused.code, 5, refused.lines.join('\n'));
 });
 
+t.test('a second push through ssh does not say that it takes over: it ends', async t => {
+  const { home, source, target, flags } = stage(t);
+  const url = `ssh://somewhere${target}`;
+  const first = home.push(source, url, [...flags(), '--interval', '50']);
+  t.teardown(() => first.stop('SIGKILL'));
+  await first.line(/in sync/);
+  const second = await home.pushOnce(source, url, flags());
+  t.equal(second.code, 3);
+  t.match(
+    second.lines.at(-1),
+    `replica: a push of this source to this target is running (pid ${first.child.pid}): stop it first`,
+  );
+  t.same(await first.stop(), { code: 0, signal: null });
+  t.equal((await home.pushOnce(source, url, flags())).code, 0, 'now it may');
+});
+
 t.test('verify says what to do when there is no replica command there', async t => {
   const { home, source, target, flags } = stage(t);
   const [rsh = '', file = ''] = flags();
