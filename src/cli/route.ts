@@ -25,6 +25,8 @@ import { hostName, isLoopbackHost, sshName, type Target } from './target.ts';
 
 /** One attempt to connect; the sender tries again for as long as it is told to. */
 const connectMsMax = 15_000;
+/** The first one through ssh: somebody types a password, as long as sshd waits for one (LoginGraceTime). */
+const firstSshMsMax = 120_000;
 /** A receiver on this machine may just be starting: how long its key is waited for, and in which steps. */
 const ownKeyMsMax = 3_000;
 const ownKeyLookMs = 100;
@@ -156,7 +158,7 @@ async function sshRoute(target: SshTarget, options: RouteOptions): Promise<Route
       try {
         const connection = await programs.dialSsh({
           ...{ command, peer, log, signal, compression, throttle },
-          timeoutMs: Math.min(timeoutMs, connectMsMax),
+          timeoutMs: Math.min(timeoutMs, wasReached ? connectMsMax : firstSshMsMax),
         });
         wasReached = true;
         return connection;

@@ -93,6 +93,39 @@ function end(outcome: Partial<SenderOutcome> = {}): SenderEvent {
   return { kind: 'end', outcome: { ...equal, ...outcome } };
 }
 
+t.test(
+  'a password for ssh may be typed until --timeout; what was reached answers sooner',
+  async t => {
+    const home = t.testdir({ src: {} });
+    for (const [flags, first] of [
+      [[], 30_000],
+      [['--timeout', '100s'], 100_000],
+      [['--timeout', '1h'], 120_000],
+    ] as const) {
+      const doubles = new Doubles([{ kind: 'end', outcome: equal }]);
+      const given: number[] = [];
+      const answers = [false, true, false].map(isReached => async () => {
+        if (isReached) return (await memoryPair())[0];
+        throw new ReplicaError('ERR_TIMEOUT', 'no answer');
+      });
+      const programs: Programs = {
+        ...doubles.programs,
+        dialSsh: async ({ timeoutMs }) => {
+          given.push(timeoutMs);
+          return (answers.shift() ?? notHere)();
+        },
+      };
+      await runInProcess(['push', 'src', 'ssh://h/dst', ...flags], { home, programs });
+      const { signal } = new AbortController();
+      for (let i = 0; i < 3; i++) {
+        const attempt = await doubles.sender?.connect(signal).catch(() => undefined);
+        await attempt?.close();
+      }
+      t.same(given, [first, first, 15_000], flags.join(' '));
+    }
+  },
+);
+
 t.test('flags reach the sender with their defaults', async t => {
   const { code, doubles, home } = await push(t, [end()]);
   t.equal(code, 0);
