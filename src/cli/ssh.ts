@@ -128,6 +128,11 @@ async function afterNoise(child: ChildProcessWithoutNullStreams, peer: string): 
       if (rest.length > 0) child.stdout.unshift(rest);
       return head.slice(0, at);
     }
+    // A terminal makes two bytes of a line's end, and echoes.
+    if (head.includes(stdioBanner.replace('\n', '\r\n'))) {
+      const message = `${peer}: ssh gives a terminal, which alters what is sent: no -t, RequestTTY no`;
+      throw new ReplicaError('ERR_USAGE', message);
+    }
     if (head.length > noiseSizeMax) {
       const start = printable(head.slice(0, 80));
       const message = `${peer}: no receiver answers, but something that prints '${start}…'`;

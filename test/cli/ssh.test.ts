@@ -198,6 +198,11 @@ t.test('each way in which ssh fails has one line and a code', async t => {
       1,
       /: SyntaxError: no such word$/,
     ],
+    [
+      `printf 'Welcome\\r\\n\\000replica-stdio-1\\r\\n'; exec cat`,
+      1,
+      /: ssh gives a terminal, which alters what is sent: no -t, RequestTTY no$/,
+    ],
     ['exec yes', 12, /no receiver answers, but something that prints 'y/],
     ['exec sleep 60', 30, /no answer from ssh:\/\/h\/.* within 0\.3 s/],
   ];
