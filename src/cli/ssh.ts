@@ -49,7 +49,7 @@ export async function dialSsh(options: SshOptions): Promise<Connection> {
   try {
     await greeted(child, lines, options);
   } catch (error) {
-    child.kill();
+    endChild(child);
     // Where it is a script, what that started has them as well, and may hang on.
     for (const stream of [child.stdin, child.stdout, child.stderr]) stream.destroy();
     throw error;
@@ -66,10 +66,17 @@ export async function dialSsh(options: SshOptions): Promise<Connection> {
   });
   void connection.closed.then(() => {
     child.stdin.destroy();
-    const timer = setTimeout(() => child.kill(), endMs).unref();
+    const timer = setTimeout(() => endChild(child), endMs).unref();
     child.once('exit', () => clearTimeout(timer));
   });
   return connection;
+}
+
+/** What is stopped or hangs does not hear a request to end. */
+function endChild(child: ChildProcessWithoutNullStreams): void {
+  child.kill();
+  const timer = setTimeout(() => child.kill('SIGKILL'), endMs).unref();
+  child.once('exit', () => clearTimeout(timer));
 }
 
 /** Resolves when the banner came; what follows it is still to be read. */

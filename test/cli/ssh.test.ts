@@ -258,6 +258,23 @@ t.test('an attempt that is given up leaves no pipe behind', async t => {
   await until(() => pipes() <= before, 'the end of the pipes');
 });
 
+t.test('an ssh that is stopped is ended all the same', async t => {
+  const folder = makeDiskFolder(t);
+  const { signal } = new AbortController();
+  for (const banner of [stdioBanner, '']) {
+    const pidFile = join(folder, `pid${banner.length}`);
+    const text = join(folder, 'banner');
+    fs.writeFileSync(text, banner);
+    const script = `cat '${text}'; echo $$ > '${pidFile}'; kill -STOP $$`;
+    const options = { peer: 'there', timeoutMs: 1500, log: silentLog, signal };
+    const dialled = dialSsh({ command: ['sh', '-c', script], ...options });
+    if (banner === '') await t.rejects(dialled, { code: 'ERR_TIMEOUT' });
+    else await (await dialled).close();
+    const pid = Number(fs.readFileSync(pidFile, 'utf8'));
+    await until(() => !fs.existsSync(`/proc/${pid}`), 'its end');
+  }
+});
+
 t.test('without descriptors for pipes an attempt fails, and the next may not', async t => {
   const url = (path: string) => JSON.stringify(new URL(path, import.meta.url).href);
   const script = `
