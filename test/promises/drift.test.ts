@@ -3,10 +3,9 @@
 import fs from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { type Transport, transports } from '../support/fake-ssh.ts';
 import { LivePair } from '../support/live-pair.ts';
 import { waitUntil } from '../support/programs.ts';
-
-type Transport = 'tcp' | 'ssh';
 
 /** A pair in sync with files of known content. */
 async function open(t: Test, transport: Transport = 'tcp'): Promise<LivePair> {
@@ -66,7 +65,7 @@ async function rightAgain(t: Test, pair: LivePair, keeps: readonly string[]): Pr
   t.pass(`${lines().length} lines of drift`);
 }
 
-for (const transport of ['tcp', 'ssh'] as const) {
+for (const transport of transports) {
   t.test(
     `the source wins over changes behind the back of a running receiver, ${transport}`,
     async t => {

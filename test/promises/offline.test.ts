@@ -3,6 +3,7 @@
 import fs from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { transports } from '../support/fake-ssh.ts';
 import { makeDiskFolder } from '../support/folders.ts';
 import { LivePair } from '../support/live-pair.ts';
 import { fillTree, mutate } from '../support/mutate.ts';
@@ -14,7 +15,7 @@ function mutateMany(root: string, random: () => number, count: number): void {
   for (let i = 0; i < count; ) if (mutate(root, random) !== undefined) i++;
 }
 
-for (const transport of ['tcp', 'ssh'] as const) {
+for (const transport of transports) {
   t.test(`edits made while push, receive or both were stopped arrive, ${transport}`, async t => {
     const seed = Number(process.env.SEED ?? 7);
     t.comment(`seed ${seed}`);
@@ -127,7 +128,7 @@ for (const { name, args } of links) {
   });
 }
 
-for (const transport of ['tcp', 'ssh'] as const) {
+for (const transport of transports) {
   t.test(`an idle push sends no operation, ${transport}`, async t => {
     const pair = new LivePair({ folder: makeDiskFolder(t), transport });
     t.teardown(() => pair.kill());

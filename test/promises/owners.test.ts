@@ -1,11 +1,14 @@
 // --owner and --group: what rsync -a keeps as root, refused where it cannot be kept.
 import fs from 'node:fs';
 import { join } from 'node:path';
-import t from 'tap';
 import { isPrivileged, makeDiskFolder } from '../support/folders.ts';
-import { LocalPasses } from '../support/local-pass.ts';
+import { inTurn } from '../support/in-turn.ts';
+import { LocalPasses, ways } from '../support/local-pass.ts';
 import { compareByRsync } from '../support/rsync.ts';
 import { createTree, directory, file, hardLink, link } from '../support/tree.ts';
+
+/** In place of t.test. */
+const each = inTurn(ways);
 
 const isRoot = { skip: !isPrivileged && 'files can be given away by root only' };
 
@@ -29,8 +32,8 @@ function give(passes: LocalPasses, owners: Record<string, readonly [number, numb
 
 const numbers = ['--numeric-ids'];
 
-t.test('users and groups are kept, of all kinds of entries', isRoot, async t => {
-  const passes = new LocalPasses(makeDiskFolder(t));
+each('users and groups are kept, of all kinds of entries', isRoot, async (t, way) => {
+  const passes = new LocalPasses(makeDiskFolder(t), way);
   startTree(passes);
   const flags = ['--owner', '--group', '--special-bits'];
   t.equal((await passes.pass(...flags)).code, 0);
@@ -66,8 +69,8 @@ t.test('users and groups are kept, of all kinds of entries', isRoot, async t => 
   t.strictSame(codes, { '--group': 23, '--owner': 0, '': 0 }, 'only what is kept is compared');
 });
 
-t.test('of two only the one that was asked for, and none without', isRoot, async t => {
-  const passes = new LocalPasses(makeDiskFolder(t));
+each('of two only the one that was asked for, and none without', isRoot, async (t, way) => {
+  const passes = new LocalPasses(makeDiskFolder(t), way);
   startTree(passes);
   const owners = (): string[] =>
     ['run.sh', 'folder', 'a link'].map(name => {
@@ -86,8 +89,8 @@ t.test('of two only the one that was asked for, and none without', isRoot, async
   t.match(fs.readFileSync(join(passes.target, 'run.sh'), 'utf8'), '#!/bin/sh');
 });
 
-t.test('who cannot give files away says so', { skip: isPrivileged && 'root can' }, async t => {
-  const passes = new LocalPasses(makeDiskFolder(t));
+each('who cannot give files away says so', { skip: isPrivileged && 'root can' }, async (t, way) => {
+  const passes = new LocalPasses(makeDiskFolder(t), way);
   createTree(passes.source, { a: 'a' });
   for (const flag of ['--owner', '--group']) {
     const { code, lines } = await passes.pass(flag);

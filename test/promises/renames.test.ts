@@ -1,10 +1,13 @@
 // A rename is one operation and sends no content, however much is below it. What comes back, or is
 // moved by copy and delete, is found by its blocks.
 import fs from 'node:fs';
-import t from 'tap';
 import { makeDiskFolder } from '../support/folders.ts';
-import { LocalPasses } from '../support/local-pass.ts';
+import { inTurn } from '../support/in-turn.ts';
+import { LocalPasses, ways } from '../support/local-pass.ts';
 import { randomBytes, seededRandom } from '../support/random.ts';
+
+/** In place of t.test. */
+const each = inTurn(ways);
 
 const random = seededRandom(11);
 const files = 40;
@@ -96,8 +99,8 @@ const stories: readonly Story[] = [
   },
 ];
 
-t.test('renames, each in a folder of its own', async t => {
-  const passes = new LocalPasses(makeDiskFolder(t));
+each('renames, each in a folder of its own', async (t, way) => {
+  const passes = new LocalPasses(makeDiskFolder(t), way);
   for (const { name } of stories) {
     fs.mkdirSync(passes.at(name));
     makeFolder(passes.at(name, 'one'));
@@ -213,9 +216,9 @@ const steps: readonly Step[] = [
   },
 ];
 
-t.test('what the replica has is not sent again, wherever it went meanwhile', async t => {
+each('what the replica has is not sent again, wherever it went meanwhile', async (t, way) => {
   const folder = makeDiskFolder(t);
-  const passes = new LocalPasses(folder);
+  const passes = new LocalPasses(folder, way);
   const at: At = (...path) => passes.at(...path);
   const outside: At = (...path) => [folder, 'outside', ...path].join('/');
   fs.mkdirSync(outside());

@@ -1,4 +1,5 @@
-// P6: who has no key gets in nowhere and learns nothing, and who has one does not notice them.
+// P6: who has no key gets in nowhere and learns nothing, and who has one does not notice them. Over
+// ssh there is no port and no key of ours: who gets in is for sshd to say.
 import { once } from 'node:events';
 import fs from 'node:fs';
 import net from 'node:net';

@@ -3,8 +3,10 @@
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import { join } from 'node:path';
-import t, { type Test } from 'tap';
+import type { Test } from 'tap';
+import { transports } from '../support/fake-ssh.ts';
 import { isPrivileged, makeDiskFolder } from '../support/folders.ts';
+import { inTurn } from '../support/in-turn.ts';
 import { waitUntil } from '../support/programs.ts';
 import { createTree } from '../support/tree.ts';
 import {
@@ -16,6 +18,8 @@ import {
   vanishAndComeBack,
 } from '../support/vanishing.ts';
 
+/** In place of t.test. */
+const each = inTurn(transports);
 const cannotMount = mountProblem();
 
 function mountProblem(): string {
@@ -86,16 +90,18 @@ const cases: readonly Vanishing[] = [
 ];
 
 for (const one of cases) {
-  t.test(`deletes nothing: ${one.name}`, { skip: cannotMount }, t => vanishAndComeBack(t, one));
+  each(`deletes nothing: ${one.name}`, { skip: cannotMount }, (t, transport) =>
+    vanishAndComeBack(t, transport, one),
+  );
 }
 
-t.test(
+each(
   'deletes nothing in a subdirectory that was a mount and is none now',
   {
     skip: cannotMount,
   },
-  async t => {
-    const { pair, unchanged } = await inSync(t, pair => {
+  async (t, transport) => {
+    const { pair, unchanged } = await inSync(t, transport, pair => {
       const at = join(pair.source, 'share');
       fs.mkdirSync(at);
       mount(t, at, '-t', 'tmpfs', '-o', 'mode=755', 'tmpfs');
@@ -137,13 +143,13 @@ t.test(
   },
 );
 
-t.test(
+each(
   'a source that hangs deletes nothing and holds up no stop',
   { skip: cannotHang() },
-  async t => {
+  async (t, transport) => {
     const behind = makeDiskFolder(t);
     let daemon = 0;
-    const { pair, unchanged } = await inSync(t, pair => {
+    const { pair, unchanged } = await inSync(t, transport, pair => {
       createTree(behind, {});
       run('bindfs', behind, pair.source);
       t.teardown(() => spawnSync('umount', ['-l', pair.source]));

@@ -2,8 +2,9 @@
 // itself when it is back. Mounts: vanished-mount.test.ts.
 import fs from 'node:fs';
 import { join } from 'node:path';
-import t from 'tap';
+import { transports } from '../support/fake-ssh.ts';
 import { isPrivileged, makeDiskFolder } from '../support/folders.ts';
+import { inTurn } from '../support/in-turn.ts';
 import { LivePair } from '../support/live-pair.ts';
 import { ownShare } from '../support/seeds.ts';
 import {
@@ -13,6 +14,9 @@ import {
   type Vanishing,
   vanishAndComeBack,
 } from '../support/vanishing.ts';
+
+/** In place of t.test. */
+const each = inTurn(transports);
 
 const cases: readonly Vanishing[] = [
   {
@@ -67,14 +71,14 @@ const cases: readonly Vanishing[] = [
 ];
 
 for (const one of ownShare(cases)) {
-  t.test(`deletes nothing: ${one.name}`, t => vanishAndComeBack(t, one));
+  each(`deletes nothing: ${one.name}`, (t, transport) => vanishAndComeBack(t, transport, one));
 }
 
-t.test(
+each(
   'a directory that cannot be listed deletes nothing',
   { skip: isPrivileged && 'root lists everything' },
-  async t => {
-    const { pair, unchanged } = await inSync(t);
+  async (t, transport) => {
+    const { pair, unchanged } = await inSync(t, transport);
     const folder = join(pair.source, 'folder');
     fs.chmodSync(folder, 0o000);
     t.match(await pair.push?.line(/cannot be listed/), /folder/);
@@ -91,8 +95,8 @@ t.test(
   },
 );
 
-t.test('a source that was never there', async t => {
-  const pair = new LivePair({ folder: makeDiskFolder(t) });
+each('a source that was never there', async (t, transport) => {
+  const pair = new LivePair({ folder: makeDiskFolder(t), transport });
   t.teardown(() => pair.kill());
   await pair.startReceive();
   fs.rmdirSync(pair.source);

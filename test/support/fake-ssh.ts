@@ -3,6 +3,10 @@ import fs from 'node:fs';
 import { join } from 'node:path';
 import { mainFile } from './run-cli.ts';
 
+/** How an end-to-end story reaches its receiver. */
+export type Transport = 'tcp' | 'ssh';
+export const transports: readonly Transport[] = ['tcp', 'ssh'];
+
 /** What it does with its arguments. */
 export const runIt = 'while [ "$1" != -- ]; do shift; done\nshift 2\nexec sh -c "$*"';
 

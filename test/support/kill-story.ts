@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import fs from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
-import { fakeSsh } from './fake-ssh.ts';
+import { fakeSsh, type Transport } from './fake-ssh.ts';
 import { fillTree, mutate } from './mutate.ts';
 import { Home, type Program, waitUntil } from './programs.ts';
 import { randomInteger, seededRandom } from './random.ts';
@@ -22,7 +22,7 @@ export interface KillOptions {
   readonly lifeMsMax: number;
   readonly flags?: readonly string[];
   /** ssh: the receiver is started by the push, through a program in the place of ssh. */
-  readonly transport?: 'tcp' | 'ssh';
+  readonly transport?: Transport;
   readonly say?: (text: string) => void;
 }
 
@@ -210,7 +210,7 @@ export async function killStory(options: KillOptions): Promise<KillOutcome> {
 }
 
 /** The one that an ssh started, if it is there at the moment. */
-function killReceiverOf(target: string): boolean {
+export function killReceiverOf(target: string): boolean {
   const lock = join(target, '.replica/receive.lock');
   const pid = fs.existsSync(lock) ? Number.parseInt(fs.readFileSync(lock, 'latin1'), 10) : 0;
   if (!(pid > 1)) return false;

@@ -1,7 +1,7 @@
 // A `receive` and a `push` of the built command that replicate one folder into another.
 import fs from 'node:fs';
 import { join } from 'node:path';
-import { fakeSsh } from './fake-ssh.ts';
+import { fakeSsh, type Transport } from './fake-ssh.ts';
 import { type Exit, Home, type Program } from './programs.ts';
 import { compareTrees } from './tree.ts';
 
@@ -10,11 +10,19 @@ export interface PairOptions {
   readonly folder: string;
   readonly source?: string;
   readonly pushArgs?: readonly string[];
+  /** Over ssh a push is given them. */
   readonly receiveArgs?: readonly string[];
   /** ssh: there is no receiver until a push starts one, by a program in the place of ssh. */
-  readonly transport?: 'tcp' | 'ssh';
-  /** Sends through another port than the receiver's. */
-  readonly viaPort?: (port: number) => Promise<number>;
+  readonly transport?: Transport;
+  /** A real sshd that is reached instead of that program, or a relay to one. */
+  readonly sshd?: SshAddress | undefined;
+}
+
+export interface SshAddress {
+  /** For --rsh. */
+  readonly rsh: string;
+  readonly user: string;
+  readonly port: number;
 }
 
 export class LivePair {
@@ -64,17 +72,25 @@ export class LivePair {
   }
 
   get #transportArgs(): string[] {
-    return this.#options.transport === 'ssh' ? fakeSsh(this.#options.folder) : [];
+    const { transport, folder, sshd, receiveArgs = [] } = this.#options;
+    if (transport !== 'ssh') return [];
+    const flags = fakeSsh(folder);
+    return [...flags, ...(sshd ? ['--rsh', sshd.rsh] : []), ...receiveArgs];
   }
 
   get address(): string {
-    if (this.#options.transport === 'ssh') return `ssh://here${this.target}`;
-    return `127.0.0.1:${this.port}`;
+    const { transport, sshd } = this.#options;
+    if (transport !== 'ssh') return `127.0.0.1:${this.port}`;
+    return `ssh://${sshd ? `${sshd.user}@127.0.0.1:${sshd.port}` : 'here'}${this.target}`;
   }
 
-  once(extra: readonly string[] = []): Promise<{ code: number | null; lines: readonly string[] }> {
+  /** `source`: another one than its own. */
+  once(
+    extra: readonly string[] = [],
+    source = this.source,
+  ): Promise<{ code: number | null; lines: readonly string[] }> {
     const args = [...this.#transportArgs, ...(this.#options.pushArgs ?? []), ...extra];
-    return this.home.pushOnce(this.source, this.address, args);
+    return this.home.pushOnce(source, this.address, args);
   }
 
   differences(): string[] {

@@ -1,4 +1,5 @@
 // One run of random operations on the source of a live pair.
+import type { Transport } from './fake-ssh.ts';
 import { LivePair } from './live-pair.ts';
 import { fillTree, mutate } from './mutate.ts';
 import { seededRandom } from './random.ts';
@@ -11,7 +12,7 @@ export interface RandomRun {
   readonly limitMs: number;
   readonly pushArgs?: readonly string[];
   readonly receiveArgs?: readonly string[];
-  readonly transport?: 'tcp' | 'ssh';
+  readonly transport?: Transport;
 }
 
 export interface RandomResult {

@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import { join } from 'node:path';
 import type { Test } from 'tap';
+import type { Transport } from './fake-ssh.ts';
 import { makeDiskFolder } from './folders.ts';
 import { LivePair } from './live-pair.ts';
 import { compareReadTrees, createTree, hardLink, readTree } from './tree.ts';
@@ -26,8 +27,12 @@ export interface Ready {
 }
 
 /** A pair in sync. */
-export async function inSync(t: Test, prepare?: (pair: LivePair) => void): Promise<Ready> {
-  const pair = new LivePair({ folder: makeDiskFolder(t) });
+export async function inSync(
+  t: Test,
+  transport: Transport,
+  prepare?: (pair: LivePair) => void,
+): Promise<Ready> {
+  const pair = new LivePair({ folder: makeDiskFolder(t), transport });
   t.teardown(() => pair.kill());
   prepare?.(pair);
   createTree(pair.source, tree);
@@ -62,9 +67,13 @@ function deletions(before: ReturnType<typeof readTree>, pair: LivePair): string[
 }
 
 /** It vanishes while push runs, comes back, and vanishes before a --once. */
-export async function vanishAndComeBack(t: Test, one: Vanishing): Promise<void> {
+export async function vanishAndComeBack(
+  t: Test,
+  transport: Transport,
+  one: Vanishing,
+): Promise<void> {
   const { vanish, comeBack, reason, code, prepare } = one;
-  const { pair, unchanged } = await inSync(t, pair => prepare?.(t, pair));
+  const { pair, unchanged } = await inSync(t, transport, pair => prepare?.(t, pair));
   const device = fs.statSync(pair.source).dev;
   vanish(t, pair);
   t.match(await pair.push?.line(reason), reason, 'the reason is printed');
