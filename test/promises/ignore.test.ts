@@ -1,19 +1,24 @@
 // Rules, deletes and their brakes, parts and dry runs: what stays, what goes, and what is said.
 import fs from 'node:fs';
 import { join } from 'node:path';
-import t from 'tap';
+import type t from 'tap';
 import { makeDiskFolder } from '../support/folders.ts';
-import { LocalPasses } from '../support/local-pass.ts';
+import { inTurn } from '../support/in-turn.ts';
+import { LocalPasses, type Way, ways } from '../support/local-pass.ts';
 import { createTree, readTree, type TreeLiteral } from '../support/tree.ts';
+
+/** In place of t.test. */
+const each = inTurn(ways);
 
 type TestContext = Parameters<Parameters<typeof t.test>[0]>[0];
 
 async function replicated(
   t: TestContext,
+  way: Way,
   tree: TreeLiteral,
   ...args: string[]
 ): Promise<LocalPasses> {
-  const passes = new LocalPasses(makeDiskFolder(t));
+  const passes = new LocalPasses(makeDiskFolder(t), way);
   createTree(passes.source, tree);
   t.equal((await passes.pass(...args)).code, 0);
   return passes;
@@ -25,48 +30,51 @@ const paths = (root: string): string[] => [...readTree(root).keys()].filter(path
 const many = (count: number): TreeLiteral =>
   Object.fromEntries(Array.from({ length: count }, (_, i) => [`f${i}`, `${i}`]));
 
-t.test('leaves out what --exclude, --exclude-from and nested .replicaignore files say', async t => {
-  const passes = new LocalPasses(makeDiskFolder(t));
-  createTree(passes.source, {
-    'keep.txt': 'k',
-    'debug.log': 'l',
-    'important.log': 'i',
-    cache: { x: 'x' },
-    deep: {
-      '.replicaignore': '# generated\n*.out\n!wanted.out\n/only-here\n',
-      'a.out': 'a',
-      'wanted.out': 'w',
-      'only-here': 'o',
-      below: { 'b.out': 'b', 'only-here': 'stays', 'c.txt': 'c' },
-    },
-    'top.out': 'no rule up here',
-    'pa:tterns': 'cache/\n\n# comment\n',
-  });
-  const { code } = await passes.pass(
-    '--exclude',
-    '*.log',
-    '--exclude',
-    '!important.log',
-    '--exclude-from',
-    passes.at('pa:tterns'),
-  );
-  t.equal(code, 0);
-  t.strictSame(paths(passes.target), [
-    'deep',
-    'deep/.replicaignore',
-    'deep/below',
-    'deep/below/c.txt',
-    'deep/below/only-here',
-    'deep/wanted.out',
-    'important.log',
-    'keep.txt',
-    'pa:tterns',
-    'top.out',
-  ]);
-});
+each(
+  'leaves out what --exclude, --exclude-from and nested .replicaignore files say',
+  async (t, way) => {
+    const passes = new LocalPasses(makeDiskFolder(t), way);
+    createTree(passes.source, {
+      'keep.txt': 'k',
+      'debug.log': 'l',
+      'important.log': 'i',
+      cache: { x: 'x' },
+      deep: {
+        '.replicaignore': '# generated\n*.out\n!wanted.out\n/only-here\n',
+        'a.out': 'a',
+        'wanted.out': 'w',
+        'only-here': 'o',
+        below: { 'b.out': 'b', 'only-here': 'stays', 'c.txt': 'c' },
+      },
+      'top.out': 'no rule up here',
+      'pa:tterns': 'cache/\n\n# comment\n',
+    });
+    const { code } = await passes.pass(
+      '--exclude',
+      '*.log',
+      '--exclude',
+      '!important.log',
+      '--exclude-from',
+      passes.at('pa:tterns'),
+    );
+    t.equal(code, 0);
+    t.strictSame(paths(passes.target), [
+      'deep',
+      'deep/.replicaignore',
+      'deep/below',
+      'deep/below/c.txt',
+      'deep/below/only-here',
+      'deep/wanted.out',
+      'important.log',
+      'keep.txt',
+      'pa:tterns',
+      'top.out',
+    ]);
+  },
+);
 
-t.test('what becomes ignored stays, unless --delete-excluded', async t => {
-  const passes = await replicated(t, {
+each('what becomes ignored stays, unless --delete-excluded', async (t, way) => {
+  const passes = await replicated(t, way, {
     a: 'a',
     'b.tmp': 'b',
     d: { 'c.tmp': 'c', e: 'e' },
@@ -88,9 +96,10 @@ t.test('what becomes ignored stays, unless --delete-excluded', async t => {
   t.strictSame(passes.differences(), [], 'without rules everything comes');
 });
 
-t.test('moves between ignored and included names', async t => {
+each('moves between ignored and included names', async (t, way) => {
   const passes = await replicated(
     t,
+    way,
     { a: 'one', skip: { b: 'two', d: { x: 'x' } }, dir: { y: 'y' } },
     '--exclude',
     'skip/',
@@ -104,10 +113,10 @@ t.test('moves between ignored and included names', async t => {
   t.strictSame(paths(passes.target), ['b', 'd', 'd/x'], 'moved out of sight is gone');
 });
 
-t.test(
+each(
   '--max-delete holds more deletes than it says; --accept-deletes lets them go once',
-  async t => {
-    const passes = await replicated(t, { ...many(12), folder: many(5) });
+  async (t, way) => {
+    const passes = await replicated(t, way, { ...many(12), folder: many(5) });
     for (let i = 0; i < 4; i++) fs.rmSync(passes.at(`f${i}`));
     fs.writeFileSync(passes.at('new'), 'n');
     const held = await passes.pass('--max-delete', '3');
@@ -129,9 +138,9 @@ t.test(
   },
 );
 
-t.test('the share of --max-delete counts above 1,000 entries, renames taken out', async t => {
+each('the share of --max-delete counts above 1,000 entries, renames taken out', async (t, way) => {
   const folders = Object.fromEntries(Array.from({ length: 11 }, (_, i) => [`d${i}`, many(100)]));
-  const passes = await replicated(t, folders);
+  const passes = await replicated(t, way, folders);
   for (let i = 0; i < 6; i++) fs.renameSync(passes.at(`d${i}`), passes.at(`e${i}`));
   t.equal((await passes.pass()).code, 0, 'renames delete nothing');
   for (let i = 0; i < 6; i++) fs.rmSync(passes.at(`e${i}`), { recursive: true });
@@ -146,8 +155,8 @@ t.test('the share of --max-delete counts above 1,000 entries, renames taken out'
   t.strictSame(passes.differences(), []);
 });
 
-t.test('--no-delete never deletes, and replaces nothing by another kind', async t => {
-  const passes = await replicated(t, { a: 'a', b: 'b', d: { x: 'x' } });
+each('--no-delete never deletes, and replaces nothing by another kind', async (t, way) => {
+  const passes = await replicated(t, way, { a: 'a', b: 'b', d: { x: 'x' } });
   fs.rmSync(passes.at('a'));
   fs.rmSync(passes.at('d'), { recursive: true });
   fs.writeFileSync(passes.at('b'), 'changed');
@@ -158,8 +167,8 @@ t.test('--no-delete never deletes, and replaces nothing by another kind', async 
   t.strictSame(passes.differences(), [], 'without the flag they go');
 });
 
-t.test('--path looks at parts of the source only', async t => {
-  const passes = await replicated(t, {
+each('--path looks at parts of the source only', async (t, way) => {
+  const passes = await replicated(t, way, {
     a: 'a',
     d: { x: 'x', e: { y: 'y', z: 'z' } },
     k: { l: 'l' },
@@ -178,8 +187,8 @@ t.test('--path looks at parts of the source only', async t => {
   t.strictSame(passes.differences(), []);
 });
 
-t.test('--dry-run prints the operations and changes nothing', async t => {
-  const passes = await replicated(t, { a: 'a', b: 'b', c: 'c', d: { x: 'x' }, e: 'e' });
+each('--dry-run prints the operations and changes nothing', async (t, way) => {
+  const passes = await replicated(t, way, { a: 'a', b: 'b', c: 'c', d: { x: 'x' }, e: 'e' });
   fs.writeFileSync(passes.at('a'), 'longer');
   fs.rmSync(passes.at('b'));
   fs.renameSync(passes.at('c'), passes.at('d', 'c2'));
@@ -219,8 +228,8 @@ t.test('--dry-run prints the operations and changes nothing', async t => {
   );
 });
 
-t.test('a .replica folder at the root of the source is left out', async t => {
-  const passes = await replicated(t, {
+each('a .replica folder at the root of the source is left out', async (t, way) => {
+  const passes = await replicated(t, way, {
     '.replica': { state: 's' },
     a: 'a',
     d: { '.replica': { b: 'b' } },

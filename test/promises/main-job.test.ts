@@ -1,9 +1,12 @@
 // A slice of bench/soak/main-job.ts: real packages, with their links, some 700 files.
-import t from 'tap';
+import { transports } from '../support/fake-ssh.ts';
 import { makeDiskFolder } from '../support/folders.ts';
+import { inTurn } from '../support/in-turn.ts';
 import { runMainJob } from '../support/main-job.ts';
 
-t.test('packages replicate while they are removed, rewritten and installed', async t => {
+const each = inTurn(transports);
+
+each('packages replicate while they are removed, rewritten and installed', async (t, transport) => {
   await runMainJob({
     packages: 'node_modules',
     names: [
@@ -19,6 +22,7 @@ t.test('packages replicate while they are removed, rewritten and installed', asy
     ],
     folder: makeDiskFolder(t),
     seed: 1,
+    transport,
     limitMs: 120_000,
     say: line => t.comment(line),
   });

@@ -3,16 +3,19 @@ import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
-import t from 'tap';
 import { makeDiskFolder } from '../support/folders.ts';
+import { inTurn } from '../support/in-turn.ts';
 import { LivePair } from '../support/live-pair.ts';
-import { LocalPasses } from '../support/local-pass.ts';
+import { LocalPasses, ways } from '../support/local-pass.ts';
 import { compareByRsync, compareIndependently } from '../support/rsync.ts';
 import { ownShare } from '../support/seeds.ts';
 import { createTree, directory, file, hardLink, link, pipe } from '../support/tree.ts';
 
-t.test('modes, times, links, empty directories and link groups are equal', async t => {
-  const passes = new LocalPasses(makeDiskFolder(t));
+/** In place of t.test. */
+const each = inTurn(ways);
+
+each('modes, times, links, empty directories and link groups are equal', async (t, way) => {
+  const passes = new LocalPasses(makeDiskFolder(t), way);
   createTree(passes.source, {
     'private.key': file('k', { mode: 0o600 }),
     'read-only': file('r', { mode: 0o444 }),
@@ -45,8 +48,8 @@ t.test('modes, times, links, empty directories and link groups are equal', async
   t.strictSame(await compareIndependently(passes.source, passes.target), []);
 });
 
-t.test('--chmod makes of modes what rsync makes of them', async t => {
-  const passes = new LocalPasses(makeDiskFolder(t));
+each('--chmod makes of modes what rsync makes of them', async (t, way) => {
+  const passes = new LocalPasses(makeDiskFolder(t), way);
   createTree(passes.source, {
     'private.key': file('k', { mode: 0o600 }),
     'run.sh': file('#!/bin/sh', { mode: 0o750 }),
@@ -72,8 +75,9 @@ t.test('--chmod makes of modes what rsync makes of them', async t => {
   t.match(refused.lines.at(-1), /--chmod: 'F64' is no change of modes/);
 });
 
-t.test('all names of a file follow its content, and no others', async t => {
-  const pair = new LivePair({ folder: makeDiskFolder(t) });
+each('all names of a file follow its content, and no others', async (t, way) => {
+  const transport = way === 'ssh' ? 'ssh' : 'tcp';
+  const pair = new LivePair({ folder: makeDiskFolder(t), transport });
   t.teardown(() => pair.kill());
   const at = (name: string): string => join(pair.source, name);
   createTree(pair.source, { a: 'one', d: { b: hardLink('a') }, c: hardLink('a'), alone: 'one' });
@@ -115,8 +119,8 @@ t.test('all names of a file follow its content, and no others', async t => {
   );
 });
 
-t.test('holes stay holes', async t => {
-  const passes = new LocalPasses(makeDiskFolder(t));
+each('holes stay holes', async (t, way) => {
+  const passes = new LocalPasses(makeDiskFolder(t), way);
   const hole = 24 * 1024 * 1024;
   createTree(passes.source, {
     sparse: file(['begin', hole, 'middle', hole, 'end']),
@@ -138,8 +142,8 @@ t.test('holes stay holes', async t => {
   t.strictSame(passes.differences(), []);
 });
 
-t.test('sockets and pipes are skipped and counted', async t => {
-  const passes = new LocalPasses(makeDiskFolder(t));
+each('sockets and pipes are skipped and counted', async (t, way) => {
+  const passes = new LocalPasses(makeDiskFolder(t), way);
   createTree(passes.source, { file: 'x', folder: { queue: pipe() } });
   const server = net.createServer();
   // A path for a socket is short; the folder may be deep.
@@ -163,9 +167,9 @@ t.test('sockets and pipes are skipped and counted', async t => {
   t.strictSame(passes.there(), ['folder'], 'what became a pipe goes');
 });
 
-t.test('setuid, setgid and sticky bits need a flag', async t => {
+each('setuid, setgid and sticky bits need a flag', async (t, way) => {
   const folder = makeDiskFolder(t);
-  const passes = new LocalPasses(folder);
+  const passes = new LocalPasses(folder, way);
   createTree(passes.source, {
     tool: file('x', { mode: 0o4755 }),
     shared: directory({ y: 'y' }, { mode: 0o1777 }),

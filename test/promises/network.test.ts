@@ -1,7 +1,10 @@
 // A bad network with few connections; `node dist/bench/soak/network.js` has many.
+import { tmpdir } from 'node:os';
 import t, { type Test } from 'tap';
-import { type NetworkOptions, networkStory } from '../support/network-story.ts';
+import { makeFolder } from '../support/folders.ts';
+import { type NetworkOptions, networkStory, spoilings } from '../support/network-story.ts';
 import { ownShare } from '../support/seeds.ts';
+import { noSshd, Sshd } from '../support/sshd.ts';
 
 async function tell(t: Test, options: Omit<NetworkOptions, 'folder' | 'timeoutMs'>): Promise<void> {
   const outcome = await networkStory({ ...options, folder: t.testdir(), timeoutMs: 40_000 });
@@ -35,3 +38,9 @@ const stories = [
 for (const { name, options } of ownShare(stories)) {
   t.test(`${name} (seed ${options.seed})`, t => tell(t, options));
 }
+
+t.test('an ssh is cut, has bits flipped, and is killed (seed 5)', { skip: noSshd() }, async t => {
+  const sshd = await Sshd.open(makeFolder(t, tmpdir()));
+  t.teardown(() => sshd.close());
+  await tell(t, { seed: 5, insecure: false, kinds: spoilings, count: 3, sshd });
+});

@@ -1,14 +1,16 @@
 // A source that several threads look at and read makes the replica that one alone makes.
-import t from 'tap';
 import { makeDiskFolder } from '../support/folders.ts';
-import { LocalPasses } from '../support/local-pass.ts';
+import { inTurn } from '../support/in-turn.ts';
+import { LocalPasses, ways } from '../support/local-pass.ts';
 import { fillTree, mutate } from '../support/mutate.ts';
 import { seededRandom } from '../support/random.ts';
 
+const each = inTurn(ways);
+
 for (const seed of [1, 2]) {
-  t.test(`random trees are equal after each pass (seed ${seed})`, async t => {
+  each(`random trees are equal after each pass (seed ${seed})`, async (t, way) => {
     const random = seededRandom(seed);
-    const passes = new LocalPasses(makeDiskFolder(t));
+    const passes = new LocalPasses(makeDiskFolder(t), way);
     fillTree(passes.source, random, 80);
     for (let round = 0; round < 3; round++) {
       const { code, lines } = await passes.pass('--scan-jobs', '4');

@@ -3,12 +3,16 @@ import fs from 'node:fs';
 import { dirname, join } from 'node:path';
 import t from 'tap';
 import { makeDiskFolder, makeFolder } from '../support/folders.ts';
+import { inTurn } from '../support/in-turn.ts';
 import { LivePair } from '../support/live-pair.ts';
-import { LocalPasses } from '../support/local-pass.ts';
+import { LocalPasses, ways } from '../support/local-pass.ts';
 import { pick, randomBytes, randomInteger, seededRandom } from '../support/random.ts';
 import { createTree, directory, file, hardLink, link } from '../support/tree.ts';
 import { until } from '../support/until.ts';
 import { removeXattr, setXattr, treeXattrs, withoutXattrs, xattrsAt } from '../support/xattrs.ts';
+
+/** In place of t.test. */
+const each = inTurn(ways);
 
 const skip = { skip: withoutXattrs(makeDiskFolder(t)) };
 
@@ -76,11 +80,12 @@ for (const args of [[], ['--scan-jobs', '3']]) {
   });
 }
 
-t.test(
-  'over TCP, while it runs: changes arrive, and what is altered there is put back',
+each(
+  'while it runs: changes arrive, and what is altered there is put back',
   skip,
-  async t => {
-    const pair = new LivePair({ folder: makeDiskFolder(t), pushArgs: ['-X'] });
+  async (t, way) => {
+    const transport = way === 'ssh' ? 'ssh' : 'tcp';
+    const pair = new LivePair({ folder: makeDiskFolder(t), pushArgs: ['-X'], transport });
     t.teardown(() => pair.kill());
     startTree(pair.source);
     await pair.start();
@@ -105,8 +110,8 @@ t.test(
   },
 );
 
-t.test('later on, and off again', skip, async t => {
-  const passes = new LocalPasses(makeDiskFolder(t));
+each('later on, and off again', skip, async (t, way) => {
+  const passes = new LocalPasses(makeDiskFolder(t), way);
   startTree(passes.source);
   const there = () => treeXattrs(passes.target);
   t.equal((await passes.pass()).code, 0);
@@ -127,12 +132,12 @@ t.test('later on, and off again', skip, async t => {
 
 const shared = '/dev/shm';
 
-t.test('more than can be kept: named each time, and the content is there', skip, async t => {
+each('more than can be kept: named each time, and the content is there', skip, async (t, way) => {
   if (!fs.existsSync(shared) || withoutXattrs(shared) !== false) {
     t.pass('no file system at hand that has more', { skip: true });
     return;
   }
-  const passes = new LocalPasses(makeFolder(t, shared));
+  const passes = new LocalPasses(makeFolder(t, shared), way);
   createTree(passes.source, { large: 'content', folder: { inside: 'x' }, other: 'o' });
   const values = ['a', 'b'].map(name => [name, '41'.repeat(9000)] as const);
   for (const path of ['large', 'folder']) {
@@ -209,8 +214,8 @@ t.test(
   },
 );
 
-t.test('verify compares them where it is asked to, and repairs', skip, async t => {
-  const passes = new LocalPasses(makeDiskFolder(t));
+each('verify compares them where it is asked to, and repairs', skip, async (t, way) => {
+  const passes = new LocalPasses(makeDiskFolder(t), way);
   startTree(passes.source);
   t.equal((await passes.pass('-X')).code, 0);
   const verify = (...flags: readonly string[]) =>
@@ -228,8 +233,8 @@ t.test('verify compares them where it is asked to, and repairs', skip, async t =
   t.equal((await verify().exit).code, 0, 'the source is compared only if they are kept');
 });
 
-t.test('state that is lost, and a folder that is adopted', skip, async t => {
-  const passes = new LocalPasses(makeDiskFolder(t));
+each('state that is lost, and a folder that is adopted', skip, async (t, way) => {
+  const passes = new LocalPasses(makeDiskFolder(t), way);
   startTree(passes.source);
   fs.mkdirSync(passes.target);
   fs.cpSync(passes.source, passes.target, { recursive: true, verbatimSymlinks: true });
@@ -316,10 +321,10 @@ function change(source: string, random: () => number): void {
   }
 }
 
-t.test('random changes, pass after pass', skip, async t => {
+each('random changes, pass after pass', skip, async (t, way) => {
   for (let seed = 1; seed <= 2; seed++) {
     const random = seededRandom(seed);
-    const passes = new LocalPasses(makeDiskFolder(t));
+    const passes = new LocalPasses(makeDiskFolder(t), way);
     for (let pass = 0; pass < 4; pass++) {
       for (let i = 0; i < 40; i++) change(passes.source, random);
       t.equal((await passes.pass('-X')).code, 0, `seed ${seed}, pass ${pass}`);

@@ -3,6 +3,7 @@
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import { join } from 'node:path';
+import type { Transport } from './fake-ssh.ts';
 import { LivePair } from './live-pair.ts';
 import { LocalPasses } from './local-pass.ts';
 import { pick, seededRandom } from './random.ts';
@@ -15,6 +16,7 @@ export interface MainJob {
   readonly names?: readonly string[];
   readonly folder: string;
   readonly seed: number;
+  readonly transport?: Transport;
   readonly limitMs: number;
   readonly say: (line: string) => void;
 }
@@ -73,7 +75,7 @@ function filesBelow(folder: string): string[] {
   });
 }
 
-/** Local target, then over TCP with changes meanwhile; throws when anything differs. */
+/** Local target, then over the transport with changes meanwhile; throws when anything differs. */
 export async function runMainJob(job: MainJob): Promise<void> {
   const random = seededRandom(job.seed);
   const passes = new LocalPasses(job.folder);
@@ -88,7 +90,8 @@ export async function runMainJob(job: MainJob): Promise<void> {
 
   // One package may be most of the files: its removal is meant, and not for the brake.
   const pushArgs = ['--max-delete', '100%'];
-  const pair = new LivePair({ folder: job.folder, source: passes.source, pushArgs });
+  const { folder, transport = 'tcp' } = job;
+  const pair = new LivePair({ folder, source: passes.source, pushArgs, transport });
   /** The change is made while the pair replicates. */
   const step = async (what: string, act: () => void): Promise<void> => {
     act();
@@ -97,7 +100,7 @@ export async function runMainJob(job: MainJob): Promise<void> {
   };
   try {
     await pair.start();
-    await step('first copy over TCP', () => {});
+    await step(`first copy over ${transport}`, () => {});
     const packages = fs.readdirSync(pair.source).filter(name => !name.startsWith('.'));
     await step('packages removed', () => {
       for (let i = 0; i < 3; i++) {
@@ -126,8 +129,9 @@ export async function runMainJob(job: MainJob): Promise<void> {
       }
       copyPackages(job, pair.source);
     });
-    const [push, receive] = await pair.stop();
-    if (push?.code !== 0 || receive?.code !== 0) throw new Error('a program did not end with 0');
+    // Over ssh there is no receiver of our own.
+    const codes = (await pair.stop()).map(exit => exit?.code ?? 0);
+    if (codes.some(code => code !== 0)) throw new Error('a program did not end with 0');
   } finally {
     await pair.kill();
   }

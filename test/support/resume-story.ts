@@ -2,7 +2,8 @@
 // the wire in all, both ways, until the replica has it and nothing is left over.
 import fs from 'node:fs';
 import { join } from 'node:path';
-import { LivePair } from './live-pair.ts';
+import { killReceiverOf } from './kill-story.ts';
+import { LivePair, type SshAddress } from './live-pair.ts';
 import { randomBytes, seededRandom } from './random.ts';
 import { Relay } from './relay.ts';
 import { until } from './until.ts';
@@ -21,11 +22,15 @@ export async function resumeStory(options: {
   readonly sizeMb: number;
   readonly how: Break;
   readonly bytesPerSecond?: number;
+  /** Over ssh to it. */
+  readonly sshd?: SshAddress | undefined;
 }): Promise<ResumeOutcome> {
-  const { folder, sizeMb, how, bytesPerSecond = 40_000_000 } = options;
+  const { folder, sizeMb, how, sshd, bytesPerSecond = 40_000_000 } = options;
   const size = sizeMb * 1024 * 1024;
-  let relay: Relay | undefined;
-  const pair = new LivePair({ folder });
+  let relay = sshd && (await Relay.open({ targetPort: sshd.port, bytesPerSecond }));
+  const pair = new LivePair(
+    sshd && relay ? { folder, transport: 'ssh', sshd: { ...sshd, port: relay.port } } : { folder },
+  );
   const random = seededRandom(sizeMb);
   const fd = fs.openSync(join(pair.source, 'large'), 'w');
   for (let i = 0; i < sizeMb; i++) fs.writeSync(fd, randomBytes(random, 1024 * 1024));
@@ -33,7 +38,7 @@ export async function resumeStory(options: {
   try {
     await pair.startReceive();
     const { port } = pair;
-    relay = await Relay.open({ targetPort: port, bytesPerSecond });
+    relay ??= await Relay.open({ targetPort: port, bytesPerSecond });
     const push = (): void => {
       pair.port = relay?.port ?? 0;
       pair.startPush();
@@ -46,7 +51,9 @@ export async function resumeStory(options: {
       await pair.push?.stop('SIGKILL');
       push();
     }
-    if (how === 'kill receive') {
+    if (how === 'kill receive' && sshd) {
+      await until(() => killReceiverOf(pair.target), 'a receiver that ssh started');
+    } else if (how === 'kill receive') {
       await pair.receive?.stop('SIGKILL');
       await pair.startReceive();
     }
