@@ -30,6 +30,11 @@ export interface Keepable {
   readonly current: Entry | undefined;
 }
 
+/** EXDEV: where quotas of projects, or the file system itself, bind a file to its directory. */
+const noLinkCodes: ReadonlySet<string> = new Set([
+  ...['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EXDEV'],
+]);
+
 export const nothingDisplaced: Displaced = { undo() {}, record() {} };
 
 export class Keeper {
@@ -118,9 +123,7 @@ export class Keeper {
     } catch (error) {
       const code = systemCode(error);
       if (code === 'EMLINK') return false;
-      if (code !== 'EPERM' && code !== 'ENOTSUP' && code !== 'EOPNOTSUPP' && code !== 'ENOSYS') {
-        throw error;
-      }
+      if (code === undefined || !noLinkCodes.has(code)) throw error;
       this.#canLink = false;
       const text = 'no hard links on the destination: replaced files are not kept';
       this.#tree.options.log.warn({}, text);
