@@ -184,6 +184,8 @@ export class Receiver {
     this.#isClosed = true;
     const failure = { code: 'shutdown', message: 'the receiver was stopped' } as const;
     await Promise.all([...this.#connections].map(connection => connection.close(failure)));
+    // Whoever is being admitted hears it, and uses nothing that is closed below.
+    await this.#admission.run(async () => {});
     await this.#live?.ended;
     await Promise.allSettled(this.#verifying);
     await this.#caretaker?.close();
@@ -228,7 +230,7 @@ export class Receiver {
   async #admit(hello: Hello, live: Live): Promise<void> {
     const { store } = this.#parts;
     const { connection } = live;
-    if (this.#isClosed) throw new ReplicaError('ERR_SOCKET', 'the receiver was stopped');
+    this.#refuseStopped();
     await this.#checkSource(hello);
     if (store.isFenced(hello.instanceId)) throw fenced();
     await this.#replace(hello.instanceId);
@@ -237,11 +239,16 @@ export class Receiver {
     await this.#caretaker?.firstSweep(firstSweepMs);
     // So that no task of ours changes the digest between here and the welcome.
     await this.#exclusive.run(async () => {
+      this.#refuseStopped();
       await this.#welcome(connection);
       const committer = this.#committer;
       live.session = new Session({ ...this.#parts, connection, committer, hello });
     });
     noteCaller(this.#options.log, connection, hello);
+  }
+
+  #refuseStopped(): void {
+    if (this.#isClosed) throw new ReplicaError('ERR_SOCKET', 'the receiver was stopped');
   }
 
   /** After commits that failed, records and tree have to be brought together. */
