@@ -119,6 +119,8 @@ export interface SweepSummary {
   readonly deferred: number;
   /** Those of them that wait for --settle. */
   readonly settling: number;
+  /** Those that could not be read, or not be done by the receiver, when they were tried last. */
+  readonly paused: number;
   readonly problems: number;
   readonly held: { readonly count: number; readonly reason: string } | undefined;
   /** Time spent scanning, waiting between slices not counted. */

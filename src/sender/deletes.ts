@@ -244,7 +244,10 @@ export class Deletes {
   #handOut(one: Gone, looked: Looked): boolean {
     if (looked === 'pass' && one.pass === this.#pass) return false;
     if (looked === 'round' && one.round === this.#round) return false;
-    if (this.#state.observed.isRefused(one.folder.id, one.known.name)) return false;
+    if (this.#state.observed.isRefused(one.folder.id, one.known.name)) {
+      this.#state.findings.pause();
+      return false;
+    }
     if (!this.#state.findings.hasRoom()) return false;
     if (one.seen !== undefined) this.#changes.created(one.folder, one.seen, one.known);
     else this.#remove(one.folder, one.known);

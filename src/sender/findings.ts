@@ -8,6 +8,7 @@ const noCounts = {
   changes: 0,
   deferred: 0,
   settling: 0,
+  paused: 0,
   problems: 0,
 };
 
@@ -93,6 +94,12 @@ export class Findings {
   /** Something was seen and put off. */
   defer(): void {
     this.counts.deferred++;
+  }
+
+  /** What could not be read, or not be done by the receiver, was put off. */
+  pause(): void {
+    this.counts.paused++;
+    this.defer();
   }
 
   /** A file was put off until it has been left alone for long enough. */

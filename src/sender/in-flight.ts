@@ -58,8 +58,9 @@ export class InFlight {
   readonly #commits = new Map<bigint, Commit>();
   /** How often the receiver lacked what a name's content refers to; a retried node has a new id. */
   readonly #lacks = new Map<string, number>();
-  /** New directories that the receiver cannot hold. */
-  readonly #refused = new Set<NodeId>();
+  /** Nodes of which something was refused, and the newest change taken by then: it may build on that. */
+  readonly #refused = new Map<NodeId, number>();
+  #lastTaken = 0;
   #nextCommit: bigint;
   /** The newest commit whose end went out, and the newest that is durable. */
   #lastEnded: bigint;
@@ -116,6 +117,7 @@ export class InFlight {
 
   take(change: Change, takenMs: number): void {
     this.#taken.set(change.token, { change, takenMs });
+    this.#lastTaken = Math.max(this.#lastTaken, change.token);
     this.#options.gauge.take(change);
   }
 
@@ -166,7 +168,7 @@ export class InFlight {
     const { change } = item;
     switch (reason) {
       case 'gone':
-        if (this.#isBelowRefused(change)) {
+        if (this.#buildsOnRefused(change)) {
           commit.rejected.set(index, 'superseded');
           break;
         }
@@ -196,22 +198,25 @@ export class InFlight {
       case 'blocks':
         // Found again at once; the answer to the next Offer is what is missing.
         commit.rejected.set(index, 'superseded');
-        if (!this.#isBelowRefused(change)) this.#lacked(change);
+        if (!this.#buildsOnRefused(change)) this.#lacked(change);
     }
   }
 
-  /** What was sent into a new directory together with it has no place then. */
+  /** What was sent together with it finds no directory, file or name to build on. */
   #refuse(change: Change): void {
-    if (change.kind !== 'directory') return;
-    this.#refused.add(change.entry.id);
-    for (const oldest of this.#refused) {
+    if (change.kind === 'remove' || change.parent === 0) return;
+    this.#refused.delete(change.entry.id);
+    this.#refused.set(change.entry.id, this.#lastTaken);
+    for (const oldest of this.#refused.keys()) {
       if (this.#refused.size <= queuedChangesMax) break;
       this.#refused.delete(oldest);
     }
   }
 
-  #isBelowRefused(change: Change): boolean {
-    if (!this.#refused.has(change.parent as NodeId)) return false; // 0 is the root's parent.
+  #buildsOnRefused(change: Change): boolean {
+    // 0 is the root's parent.
+    const nodes = [change.parent as NodeId, ...(change.kind === 'remove' ? [] : [change.entry.id])];
+    if (!nodes.some(id => change.token <= (this.#refused.get(id) ?? -1))) return false;
     this.#refuse(change);
     return true;
   }

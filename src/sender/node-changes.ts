@@ -134,8 +134,9 @@ export class NodeChanges {
       this.linkTo(folder, seen, twin.known, { isNew: from.isNew });
       return;
     }
-    if (this.#state.observed.isPaused(folder.id, seen.name)) {
-      this.#state.findings.defer();
+    if (this.#state.observed.pauseOf(folder.id, seen.name) !== undefined) {
+      if (this.#state.observed.isStuck(folder.id, seen.name)) this.#state.findings.pause();
+      else this.#state.findings.defer();
       return;
     }
     if (this.#state.settling.isSettling(path, seen)) {
@@ -177,7 +178,7 @@ export class NodeChanges {
   /** The receiver could not do it a moment ago: the name's turn comes again. */
   #isRefused(folder: FolderPlace, seen: Seen): boolean {
     if (!this.#state.observed.isRefused(folder.id, seen.name)) return false;
-    this.#state.findings.defer();
+    this.#state.findings.pause();
     return true;
   }
 
@@ -247,8 +248,11 @@ export class NodeChanges {
     if (fromFolder === undefined) return undefined;
     const fromPath = below(fromFolder, from.name);
     const path = below(folder.path, seen.name);
+    const isOther = known.entry.size !== seen.size || known.entry.mtimeNs !== seen.mtimeNs;
     if (this.#isThere(fromPath, seen)) {
       if (seen.kind !== 'file' || seen.nlink < 2) return undefined;
+      // A name that cannot be brought up to date holds no other one up: it is linked to this one then.
+      if (isOther && this.#state.observed.isStuck(from.parent, from.name)) return undefined;
       this.#hardLink(folder, seen, known);
       return 'linked';
     }
@@ -256,7 +260,7 @@ export class NodeChanges {
     if (seen.kind === 'file') {
       // What was half written under another name must not be shown under this one: new content
       // comes first, from blocks the receiver has.
-      if (before.size !== seen.size || before.mtimeNs !== seen.mtimeNs) return undefined;
+      if (isOther) return undefined;
       if (this.#isTaken(fromPath)) {
         // Something else took the old name at once: it stays, whatever commits they end up in, and
         // whether the newcomer can be read or not.

@@ -198,8 +198,8 @@ export class Observed {
   }
 
   /** Names that belong to one file and are still two nodes, with what the other name has. */
-  splits(): { place: Place; known: Known }[] {
-    const found: { place: Place; known: Known }[] = [];
+  splits(): { place: Place; other: Place; known: Known }[] {
+    const found: { place: Place; other: Place; known: Known }[] = [];
     for (const [key, { place, other }] of this.#splits) {
       const one = this.find(place.parent, place.name)?.entry;
       const known = this.find(other.parent, other.name);
@@ -210,7 +210,7 @@ export class Observed {
         one.stamp.ino === known.entry.stamp.ino &&
         one.stamp.birthtimeNs === known.entry.stamp.birthtimeNs;
       if (!isSplit) this.#splits.delete(key);
-      else found.push({ place, known });
+      else found.push({ place, other, known });
     }
     return found;
   }
@@ -322,8 +322,10 @@ export class Observed {
     return this.#pauses.of({ parent: directory, name });
   }
 
-  isPaused(directory: NodeId, name: Name): boolean {
-    return this.pauseOf(directory, name) !== undefined;
+  /** It could not be read, or not be done by the receiver, and is not tried again for a while. */
+  isStuck(directory: NodeId, name: Name): boolean {
+    const pause = this.pauseOf(directory, name);
+    return pause !== undefined && pause.reason !== 'unstable';
   }
 
   /** The receiver could not do what was to be done with the name: it is left alone for a while. */
@@ -336,8 +338,8 @@ export class Observed {
   }
 
   /** The next look tries again what was paused. */
-  liftPauses(): void {
-    this.#pauses.lift();
+  liftPauses(which: 'fleeting' | 'all'): void {
+    this.#pauses.lift(which);
   }
 
   /**

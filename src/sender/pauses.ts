@@ -23,6 +23,9 @@ const boundsMs = {
   refused: { min: 5_000, max: 300_000 },
 } as const;
 
+const fleeting: ReadonlySet<PauseReason> = new Set(['unstable']);
+const all: ReadonlySet<PauseReason> = new Set(['unstable', 'unreadable', 'refused']);
+
 export class Pauses {
   readonly #pauses = new Map<NodeId, Map<Name, Pause>>();
 
@@ -53,10 +56,16 @@ export class Pauses {
     }
   }
 
-  /** The next look tries again what was paused; the pause after that is longer all the same. */
-  lift(): void {
+  /**
+   * The next look tries again what was paused ('fleeting': as it kept changing); the pause after that
+   * is longer all the same.
+   */
+  lift(which: 'fleeting' | 'all'): void {
+    const reasons = which === 'all' ? all : fleeting;
     for (const [parent, names] of this.#pauses) {
-      for (const [name, pause] of names) this.#set({ parent, name }, { ...pause, untilMs: 0 });
+      for (const [name, pause] of names) {
+        if (reasons.has(pause.reason)) this.#set({ parent, name }, { ...pause, untilMs: 0 });
+      }
     }
   }
 

@@ -89,10 +89,12 @@ export class Rereads {
 
   /** Makes one node of what are two names of one file. */
   #joinSplits(): void {
-    for (const { place, known } of this.#state.observed.splits()) {
+    const { observed, findings } = this.#state;
+    for (const { place, other, known } of observed.splits()) {
       const { parent, name } = place;
       // Until then the sweep is not quiet.
-      this.#state.findings.defer();
+      if ([place, other].some(at => observed.isStuck(at.parent, at.name))) findings.pause();
+      else findings.defer();
       const path = this.#state.observed.pathOf(parent);
       if (
         path === undefined ||

@@ -94,7 +94,7 @@ export class RootGuard {
     const xattrs = this.#xattrs(stats, known);
     if (isSame && sameOwner(known.owner, stats.owner) && known.xattrs === xattrs) return;
     if (this.#state.observed.isRootRefused) {
-      this.#state.findings.defer();
+      this.#state.findings.pause();
       return;
     }
     const entry: Entry = {

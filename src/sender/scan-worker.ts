@@ -129,8 +129,8 @@ const methods = {
   /** Content that is not yet trusted is read again before anything is called in sync. */
   doubtRecent: (_: undefined): void => opened().observed.doubtRecent(),
 
-  /** What is paused after a failed read is tried again by the next look. */
-  liftPauses: (_: undefined): void => opened().liftPauses(),
+  /** What is paused ('fleeting': as it kept changing) is tried again by the next look. */
+  liftPauses: (which: 'fleeting' | 'all'): void => opened().liftPauses(which),
 
   settling: (limit: number): string[] => opened().settling(limit),
 

@@ -109,8 +109,8 @@ export class Scanner {
   }
 
   /** The next sweep tries again what was paused, and waits for no file to settle. */
-  liftPauses(): void {
-    this.#state.observed.liftPauses();
+  liftPauses(which: 'fleeting' | 'all'): void {
+    this.#state.observed.liftPauses(which);
     this.#state.settling.lift();
   }
 

@@ -18,6 +18,8 @@ export class Flush {
   #resolve: (value: Flushed) => void = () => {};
   #reject: (error: ReplicaError) => void = () => {};
   #isOver = false;
+  /** What was paused is tried again once, however many sessions and sweeps it takes. */
+  hasLifted = false;
 
   constructor() {
     this.result = new Promise((resolve, reject) => {

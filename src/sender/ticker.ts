@@ -120,7 +120,8 @@ export class Ticker {
 
   /**
    * Sweeps until everything that was at the source when these were asked for is durable. What cannot
-   * be read is counted, not waited for; what is written to all the time is. A session that breaks meanwhile leaves them to the next one.
+   * be read, or not be held by the receiver, is tried once and counted, not waited for; what is written
+   * to all the time is. A session that breaks meanwhile leaves them to the next one.
    */
   async #flush(flushes: readonly Flush[]): Promise<void> {
     const { scanner } = this.#parts;
@@ -136,7 +137,9 @@ export class Ticker {
     const isWaitedFor = (): boolean => flushes.some(flush => !flush.isOver);
     for (let pauseMs = flushPauseMs.min; isWaitedFor() && !signal.aborted; pauseMs *= 2) {
       const { retryCount: retriesBefore, unreadableCount: unreadableBefore } = transfer;
-      await scanner.call('liftPauses', undefined);
+      const isNew = flushes.some(flush => !flush.hasLifted);
+      await scanner.call('liftPauses', isNew ? 'all' : 'fleeting');
+      for (const flush of flushes) flush.hasLifted = true;
       const summary = await this.#tick(Number.POSITIVE_INFINITY);
       await this.#orStopped(transfer.idle());
       await this.#orStopped(transfer.looked());
@@ -149,8 +152,10 @@ export class Ticker {
         for (const flush of flushes) flush.fail(new ReplicaError('ERR_PATH', message));
         return;
       }
-      if (summary.deferred === 0 && transfer.retryCount === retriesBefore && !looksAgain) {
-        const problems = summary.problems + transfer.unreadableCount - unreadableBefore;
+      const { deferred, paused } = summary;
+      if (deferred === paused && transfer.retryCount === retriesBefore && !looksAgain) {
+        const failed = transfer.unreadableCount - unreadableBefore;
+        const problems = summary.problems + paused + failed;
         const held = summary.held?.count ?? 0;
         // What the sweep found is durable: no other one has to come by to see it.
         await this.#note({ ...summary, changes: 0 });

@@ -104,7 +104,7 @@ t.test('a sweep puts off what is settling, a flush does not wait', async t => {
   t.same(scanner.settling(10), ['a.log']);
   t.match(scanner.explain('a.log'), { state: 'put off', detail: /^--settle: .* for \d+ ms more$/ });
   t.same(operationsOf(sweep(scanner).changes), [], 'it waits on');
-  scanner.liftPauses();
+  scanner.liftPauses('all');
   const lifted = sweep(scanner);
   t.same(
     operationsOf(lifted.changes).map(({ path }) => path),

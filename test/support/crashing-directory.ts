@@ -1,6 +1,7 @@
-// A destination that dies or is full: after a given number of changes every further one throws, as
-// if the process had been killed, or the disk had filled up, between two system calls.
+// A destination that dies, is full or refuses: after a given number of changes every further one
+// throws, as if the process had been killed, or the disk had filled up, between two system calls.
 import { ConfinedDirectory } from '../../src/tree/confined-directory.ts';
+import { Refusals } from './refusals.ts';
 
 export class Crash extends Error {}
 
@@ -36,6 +37,8 @@ export class Fuse {
   fullCount = 0;
   fullCode: 'ENOSPC' | 'EIO' | 'EMFILE' = 'ENOSPC';
   count = 0;
+  /** Changes that fail for what they are. */
+  readonly refusals = new Refusals();
   /** Called before and after each change: when the next one begins it is done. */
   before: () => void = () => {};
   after: () => void = () => {};
@@ -68,9 +71,11 @@ export class Fuse {
         const value: unknown = Reflect.get(target, key, target);
         if (typeof value !== 'function') return value;
         return (...args: unknown[]): unknown => {
-          const isChange = changes.has(key) && args[0] !== 'receive.lock';
+          const isChange = changes.has(key) && !args.includes('receive.lock');
+          const real = args.map(unwrapped);
           if (isChange) this.#change(key);
-          const result: unknown = value.apply(target, args.map(unwrapped));
+          if (isChange) this.refusals.check(target, String(key), real);
+          const result: unknown = value.apply(target, real);
           if (isChange) this.after();
           if (key === 'retain') return proxy;
           return result instanceof ConfinedDirectory ? this.#wrap(result) : result;

@@ -1,0 +1,72 @@
+// A destination whose file system refuses some calls, and a receiver that ends as somebody calls.
+import fs from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { Receiver } from '../../src/receiver/receiver.ts';
+import { Fuse } from '../support/crashing-directory.ts';
+import { FakeSender } from '../support/fake-sender.ts';
+import { makeDiskFolder } from '../support/folders.ts';
+import { pushOnce, runUntilTeardown, senderOptions } from '../support/push-once.ts';
+import { collectingLog, openReceiver, receiverDefaults } from '../support/receivers.ts';
+import { compareTrees } from '../support/tree.ts';
+
+t.test('where files are bound to their directories (EXDEV of link) they are replaced', async t => {
+  const folder = makeDiskFolder(t);
+  const source = join(folder, 'source');
+  const root = join(folder, 'target');
+  for (const path of [source, root]) fs.mkdirSync(path);
+  fs.writeFileSync(join(source, 'file'), 'before');
+  const fuse = new Fuse();
+  const receiver = await openReceiver(t, { root, openRoot: path => fuse.openRoot(path) });
+  t.match((await pushOnce({ folder, source, receiver })).outcome, { inSync: true });
+  fuse.refusals.add({ kind: 'call', call: 'link', code: 'EXDEV' });
+  fs.writeFileSync(join(source, 'file'), 'after');
+  t.match((await pushOnce({ folder, source, receiver })).outcome, { inSync: true, problems: 0 });
+  t.ok(fuse.refusals.count > 0, 'a link was refused');
+  t.strictSame(compareTrees(source, root), []);
+});
+
+t.test(
+  'a further name of a file arrives though its first cannot be brought up to date',
+  async t => {
+    const folder = makeDiskFolder(t);
+    const source = join(folder, 'source');
+    const root = join(folder, 'target');
+    for (const path of [source, root]) fs.mkdirSync(path);
+    fs.writeFileSync(join(source, 'first'), 'before');
+    const fuse = new Fuse();
+    const receiver = await openReceiver(t, { root, openRoot: path => fuse.openRoot(path) });
+    const push = { folder, source, receiver };
+    t.match((await pushOnce(push)).outcome, { inSync: true });
+    fs.writeFileSync(join(source, 'first'), 'and after');
+    fs.linkSync(join(source, 'first'), join(source, 'second'));
+    fuse.refusals.add({ kind: 'name', name: 'first', code: 'EACCES' });
+    const abandon = new AbortController();
+    // What is refused so often is tried for ever.
+    fuse.before = () => fuse.refusals.count > 20 && abandon.abort();
+    const sender = await runUntilTeardown(t, senderOptions(push, { once: false, intervalMs: 50 }));
+    const flushed = await sender.flush(abandon.signal).catch((error: unknown) => String(error));
+    t.match(flushed, { problems: Number, held: 0 });
+    t.equal(fs.readFileSync(join(root, 'second'), 'utf8'), 'and after');
+    fuse.refusals.lift();
+    t.match(await sender.flush(), { problems: 0 });
+    t.strictSame(compareTrees(source, root), [], 'and they are one file then');
+  },
+);
+
+t.test('a sender that calls while the receiver ends hears that, at whatever moment', async t => {
+  const { log, lines } = collectingLog();
+  const root = makeDiskFolder(t);
+  for (let turns = 0; turns < 25; turns++) {
+    const receiver = await Receiver.open({ ...receiverDefaults, root, log });
+    const sender = FakeSender.connect(receiver);
+    await sender.hello({ instanceId: Buffer.alloc(16, turns + 1) });
+    for (let i = 0; i < turns; i++) await new Promise(resolve => setImmediate(resolve));
+    await receiver.close();
+    await sender.served;
+  }
+  t.strictSame(
+    lines.filter(line => line.startsWith('error')),
+    [],
+  );
+});
