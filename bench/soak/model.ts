@@ -1,6 +1,7 @@
 // Are both trees equal after any program of operations and faults, whatever strikes when?
 //   node dist/bench/soak/model.js [--first 1] [--programs 1000] [--folder DIR] [--keep-going]
-//     [--shrink-seconds 300]
+//     [--shrink-seconds 300] [--narrow]
+//   --narrow: without refusals, verdicts, and looks of other kinds
 //   node dist/bench/soak/model.js --seed 17            one program; made smaller if it fails
 //   node dist/bench/soak/model.js --program FILE       one that was printed
 // One line for each failure and every 100 programs. Exit 1 if any failed.
@@ -10,6 +11,7 @@ import { parseArgs } from 'node:util';
 import { removeFolder } from '../../test/support/folders.ts';
 import { type Program, randomProgram, shrink } from '../../test/support/model-program.ts';
 import { type RunOutcome, runProgram } from '../../test/support/model-run.ts';
+import { wideProgram } from '../../test/support/model-wide.ts';
 import { seededRandom } from '../../test/support/random.ts';
 
 const { values } = parseArgs({
@@ -21,6 +23,7 @@ const { values } = parseArgs({
     folder: { type: 'string', default: '/dev/shm' },
     'shrink-seconds': { type: 'string', default: '300' },
     'keep-going': { type: 'boolean', default: false },
+    narrow: { type: 'boolean', default: false },
   },
 });
 /** A program that failed by a race is given this many chances to fail again. */
@@ -45,13 +48,13 @@ async function fails(program: Program): Promise<RunOutcome | undefined> {
 }
 
 async function reportFailure(program: Program, outcome: RunOutcome): Promise<void> {
-  const { seed } = program;
+  const { seed, options = {} } = program;
   console.log(JSON.stringify({ bench: 'soak/model', seed, problems: outcome.problems }));
   const untilMs = performance.now() + Number(values['shrink-seconds']) * 1000;
   const steps = await shrink(program.steps, async steps => {
-    return performance.now() < untilMs && !!(await fails({ seed, steps }));
+    return performance.now() < untilMs && !!(await fails({ seed, steps, options }));
   });
-  const least = { seed, steps };
+  const least = { seed, steps, options };
   const problems = (await fails(least))?.problems ?? ['does not fail every time'];
   console.log(JSON.stringify({ again: `--seed ${seed}`, least, problems }));
 }
@@ -64,7 +67,8 @@ function programs(): Program[] {
 }
 
 function ofSeed(seed: number): Program {
-  return randomProgram(seed, seededRandom(seed));
+  const random = seededRandom(seed);
+  return values.narrow ? randomProgram(seed, random) : wideProgram(seed, random);
 }
 
 const begunMs = performance.now();

@@ -2,6 +2,7 @@
 // so that a program can be printed, replayed and made smaller. An operation that does not fit the
 // tree as it is then does nothing: any part of a program is a program.
 import { pick, randomInteger } from './random.ts';
+import type { RefusedCall } from './refusals.ts';
 
 type Random = () => number;
 
@@ -38,7 +39,18 @@ export type Fault =
       readonly changes: number;
       readonly code: 'ENOSPC' | 'EIO' | 'EMFILE';
     }
-  | { readonly kind: 'drift'; readonly operation: Operation };
+  | { readonly kind: 'drift'; readonly operation: Operation }
+  /** From now on the destination refuses to make the name, or the call for it (for any name). */
+  | {
+      readonly kind: 'refuse';
+      readonly call?: RefusedCall;
+      readonly name?: string;
+      readonly code: string;
+    }
+  /** What the destination has at the path cannot be changed from now on. */
+  | { readonly kind: 'immutable'; readonly at: string }
+  /** No permission bits at the source: of a directory no listing, of a file no content (not for root). */
+  | { readonly kind: 'unreadable'; readonly at: string };
 
 export type Step =
   | Operation
@@ -46,11 +58,30 @@ export type Step =
   /** The sender looks; goes on after so many changes of the destination, or when all is durable. */
   | { readonly kind: 'tick'; readonly changes: number }
   /** Until everything is durable; then the trees are compared. */
-  | { readonly kind: 'settle' };
+  | Settle
+  /** Ticks that nobody asked for, at whatever their budget allows. */
+  | { readonly kind: 'look'; readonly ticks: number }
+  /** Said of held deletes. */
+  | { readonly kind: 'decide'; readonly verdict: 'approve' | 'reject' | 'undo' }
+  /** Ignore rules of a folder (with a slash at its end, or ''); the next settle removes them. */
+  | { readonly kind: 'rules'; readonly folder: string; readonly text: string }
+  /** The sender ends, and a `--once` does its work. */
+  | { readonly kind: 'once' };
+
+/**
+ * What the destination refuses is tried first: everything else becomes equal. Then that is lifted,
+ * and the rest follows, by a flush or (`waits`) by itself.
+ */
+export interface Settle {
+  readonly kind: 'settle';
+  readonly waits?: boolean;
+}
 
 export interface Program {
   readonly seed: number;
   readonly steps: readonly Step[];
+  /** How the sender is opened; --max-delete as a count. */
+  readonly options?: { readonly maxDelete?: number; readonly cpuShare?: number };
 }
 
 export const operationKinds: ReadonlySet<string> = new Set([
@@ -60,16 +91,24 @@ export const operationKinds: ReadonlySet<string> = new Set([
 
 export const faultKinds: ReadonlySet<string> = new Set([
   ...['crash receiver', 'crash sender', 'cut', 'restart sender', 'restart receiver'],
-  ...['pause', 'full', 'drift'],
+  ...['pause', 'full', 'drift', 'refuse', 'immutable', 'unreadable'],
 ]);
 
 /** Written to, and never anything else: always there, at source and destination. */
 export const keepPath = 'keep';
 
-const folders = ['', 'd/', 'e/', 'd/e/', 'e/d/'];
-const names = ['a', 'b', 'c', 'd', 'e'];
+/** A folder that no fault and no rename concerns: it becomes equal whatever is refused elsewhere. */
+export const apartPath = 'apart';
+
+export const folders = ['', 'd/', 'e/', 'd/e/', 'e/d/'];
+export const names = ['a', 'b', 'c', 'd', 'e'];
+/** Of what is in the folder apart. */
+export const namesApart = ['p', 'q', 'r'];
 /** Every name there may be, in both trees. */
-export const knownNames: ReadonlySet<string> = new Set([...names, keepPath, '~']);
+export const knownNames: ReadonlySet<string> = new Set([
+  ...[...names, ...namesApart],
+  ...[keepPath, apartPath, '.replicaignore', '~'],
+]);
 const commitLabels = ['flush', 'intents', 'attributes', 'applied', 'records', 'written'];
 
 /** At least 30 operations, 2 faults, and looks between them; ends with a settle. */

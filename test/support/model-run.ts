@@ -10,12 +10,21 @@ import type { SenderEvent } from '../../src/sender/events.ts';
 import { Sender } from '../../src/sender/sender.ts';
 import { copyState } from './copy-state.ts';
 import { Fuse } from './crashing-directory.ts';
+import { isPrivileged } from './folders.ts';
 import { auditIndex } from './index-audit.ts';
-import { type Fault, keepPath, knownNames, type Program, type Step } from './model-program.ts';
-import { senderOptions } from './push-once.ts';
+import {
+  apartPath,
+  type Fault,
+  keepPath,
+  knownNames,
+  type Program,
+  type Settle,
+  type Step,
+} from './model-program.ts';
+import { pushOnce, senderOptions } from './push-once.ts';
 import { collectingLog, receiverDefaults } from './receivers.ts';
 import { applyOperation, Versions } from './source-steps.ts';
-import { compareReadTrees, readTree } from './tree.ts';
+import { compareReadTrees, readTree, type TreeEntry } from './tree.ts';
 
 export interface RunOutcome {
   /** Why the program failed; empty if it did not. */
@@ -31,6 +40,15 @@ const stuckAfterMs = 25_000;
 const neverMs = 3_600_000;
 /** Of changes, how many go by between two looks of the reader at everything. */
 const readEvery = 3;
+/** Commits of a flush while the destination refuses something, beyond which it goes round in circles. */
+const flushCommitsMax = 60;
+/** Looks that nobody asks for while what is refused is paused, and the commits they may make. */
+const idleLooks = 4;
+const idleCommitsMax = 4;
+/** A look may take so long; then the next one begins. */
+const lookMs = 20;
+/** The pause of what was refused twice, and then some. */
+const waitsMs = 60_000;
 
 /** Runs a program in an empty folder; what is not equal after `stuckMs` never will be. */
 export async function runProgram(
@@ -38,7 +56,7 @@ export async function runProgram(
   program: Program,
   stuckMs = stuckAfterMs,
 ): Promise<RunOutcome> {
-  const run = new Run(folder, stuckMs);
+  const run = new Run(folder, program, stuckMs);
   try {
     await run.open();
     for (const step of program.steps) {
@@ -67,6 +85,7 @@ class Run implements RunOutcome {
   readCount = 0;
   readonly #folder: string;
   readonly #stuckMs: number;
+  readonly #options: NonNullable<Program['options']>;
   readonly #source: string;
   readonly #target: string;
   readonly #fuse = new Fuse();
@@ -89,11 +108,14 @@ class Run implements RunOutcome {
   #isEqual = false;
   #operations = 0;
   #commits = 0;
+  #commitCount = 0;
+  #hasUnreadable = false;
   #wake: () => void = () => {};
 
-  constructor(folder: string, stuckMs: number) {
+  constructor(folder: string, { options = {} }: Program, stuckMs: number) {
     this.#folder = folder;
     this.#stuckMs = stuckMs;
+    this.#options = options;
     this.#source = join(folder, 'source');
     this.#target = join(folder, 'target');
     this.#fuse.before = () => this.#strike();
@@ -114,7 +136,16 @@ class Run implements RunOutcome {
       case 'tick':
         return this.#tick(step.changes);
       case 'settle':
-        return this.#settle();
+        return this.#settle(step);
+      case 'look':
+        for (let i = 0; i < step.ticks; i++) await this.#lookOnce();
+        return;
+      case 'decide':
+        return this.#decide(step.verdict);
+      case 'rules':
+        return this.#rules(step.folder, step.text);
+      case 'once':
+        return this.#then(() => this.#once());
       case 'crash receiver':
       case 'crash sender':
       case 'cut':
@@ -124,6 +155,9 @@ class Run implements RunOutcome {
       case 'resume':
       case 'full':
       case 'drift':
+      case 'refuse':
+      case 'immutable':
+      case 'unreadable':
         return this.#fault(step);
       default:
         if (!this.#apply(step)) this.#count('did not fit');
@@ -132,7 +166,7 @@ class Run implements RunOutcome {
 
   /** A second pass over equal trees does nothing and moves no time. */
   async end(): Promise<void> {
-    await this.#settle();
+    await this.#settle({ kind: 'settle' });
     const before = times(this.#target);
     const operations = this.#commits;
     await this.#flush();
@@ -194,8 +228,58 @@ class Run implements RunOutcome {
     clearTimeout(late);
   }
 
-  async #settle(): Promise<void> {
-    const deadlineMs = performance.now() + this.#stuckMs;
+  /** A tick that is no flush. */
+  async #lookOnce(): Promise<void> {
+    const sender = this.#sending?.sender;
+    if (sender === undefined || this.#isPaused) return;
+    sender.pause();
+    sender.resume();
+    await new Promise(resolve => setTimeout(resolve, lookMs));
+  }
+
+  async #decide(verdict: 'approve' | 'reject' | 'undo'): Promise<void> {
+    // A sender that is just ending answers nothing.
+    await this.#sending?.sender.decide(verdict).catch(() => {});
+  }
+
+  #rules(folder: string, text: string): void {
+    const path = join(this.#source, folder, '.replicaignore');
+    const bytes = Buffer.from(text);
+    this.#versions.add(bytes);
+    this.#isEqual = false;
+    if (fs.existsSync(join(this.#source, folder))) fs.writeFileSync(path, bytes);
+    else this.#count('did not fit');
+  }
+
+  /** Whatever is refused or broken, it ends; where it says that all is equal, it is. */
+  async #once(): Promise<void> {
+    const folder = this.#sending?.folder;
+    if (folder === undefined) return;
+    await this.#stopSender();
+    const stop = new AbortController();
+    const timer = setTimeout(() => stop.abort(), this.#stuckMs);
+    const base = { folder: this.#folder, source: this.#source, receiver: undefined as never };
+    const { outcome } = await pushOnce(base, {
+      stateFolder: folder,
+      signal: stop.signal,
+      acceptDeletes: true,
+      connect: async () => this.#connect(),
+    });
+    clearTimeout(timer);
+    if (stop.signal.aborted) this.problems.push('a pass (--once) does not end');
+    const isTold = outcome.inSync && !this.#hasDrift && !this.#hasRules();
+    if (isTold) {
+      const differences = compareReadTrees(readTree(this.#source), readTree(this.#target));
+      if (differences.length > 0) this.problems.push('a pass says in sync:', ...differences);
+    }
+    await this.#openSender(folder);
+  }
+
+  #hasRules(): boolean {
+    return [...readTree(this.#source).keys()].some(path => path.endsWith('.replicaignore'));
+  }
+
+  async #settle({ waits = false }: Settle): Promise<void> {
     // Nothing new strikes from here on, and what struck is waited for.
     this.#due = [];
     this.#crashLabel = undefined;
@@ -203,6 +287,13 @@ class Run implements RunOutcome {
     this.#fuse.fullCount = 0;
     if (this.#isPaused) this.#sending?.sender.resume();
     this.#isPaused = false;
+    if (this.#fuse.refusals.isActive || this.#hasUnreadable) await this.#settleRefused(waits);
+    if (this.problems.length > 0) return;
+    for (const path of [...readTree(this.#source).keys()]) {
+      if (path.endsWith('.replicaignore')) fs.rmSync(join(this.#source, path));
+    }
+    if (this.#options.maxDelete !== undefined) await this.#decide('undo');
+    const deadlineMs = performance.now() + this.#stuckMs;
     let differences: string[] = [];
     for (;;) {
       const isWhole = await this.#flush();
@@ -231,14 +322,69 @@ class Run implements RunOutcome {
     const timer = setTimeout(() => stop.abort(), this.#stuckMs);
     try {
       const flushed = await this.#sending?.sender.flush(stop.signal);
-      if (flushed && flushed.held > 0) this.problems.push('deletes are held');
-      return flushed?.problems === 0;
+      if (flushed === undefined) return false;
+      if (flushed.held > 0 && this.#options.maxDelete === undefined) {
+        this.problems.push('deletes are held');
+      }
+      if (flushed.held > 0) await this.#decide('approve');
+      return flushed.problems === 0 && flushed.held === 0;
     } catch (error) {
       const text = error instanceof Error ? error.message : String(error);
       this.problems.push(`flush: ${text}`, ...this.#log.lines.slice(-8));
       return false;
     } finally {
       clearTimeout(timer);
+    }
+  }
+
+  /** With what is refused now: nothing else is hurt, and it is told. Then it is lifted. */
+  async #settleRefused(waits: boolean): Promise<void> {
+    const isRefused = this.#fuse.refusals.isActive;
+    let before = this.#commitCount;
+    const isWhole = await this.#flush();
+    await this.#faults;
+    if (this.problems.length > 0) return;
+    const commits = this.#commitCount - before;
+    if (commits > flushCommitsMax) this.problems.push(`a flush made ${commits} commits`);
+    const source = readTree(this.#source);
+    const target = readTree(this.#target);
+    const isHeld = this.#options.maxDelete !== undefined;
+    const hurt = compareReadTrees(apartOf(source), apartOf(target)).filter(line => {
+      // What is held to be deleted is no harm, and moves the time of its folder.
+      return !(isHeld && / only in the second|"apart" mtimeUs/.test(line));
+    });
+    if (hurt.length > 0) this.problems.push('hurt by what was refused elsewhere:', ...hurt);
+    const differences = compareReadTrees(source, target).filter(line => {
+      // Of directories that cannot be changed the receiver leaves mode and times as they are.
+      return !(this.#fuse.refusals.hasEntry && / (mode|mtimeUs): /.test(line));
+    });
+    const isExcused = this.#hasDrift || this.#hasRules() || !isPrivileged;
+    if (isWhole && differences.length > 0 && !isExcused) {
+      this.problems.push('refused, and not told:', ...differences);
+    }
+    before = this.#commitCount;
+    for (let i = 0; i < idleLooks; i++) await this.#lookOnce();
+    await this.#faults;
+    const idle = this.#commitCount - before;
+    if (idle > idleCommitsMax) this.problems.push(`${idle} commits of ${idleLooks} idle looks`);
+    this.#fuse.refusals.lift();
+    if (this.#hasUnreadable) this.#makeReadable(this.#source);
+    this.#hasUnreadable = false;
+    if (waits && isRefused && !this.#hasRules() && !this.#options.maxDelete)
+      await this.#waitEqual();
+  }
+
+  /** By itself, once the pauses are over. */
+  async #waitEqual(): Promise<void> {
+    const deadlineMs = performance.now() + waitsMs;
+    for (;;) {
+      for (let i = 0; i < 10; i++) await this.#lookOnce();
+      const differences = compareReadTrees(readTree(this.#source), readTree(this.#target));
+      if (differences.length === 0) this.#count('became equal by itself');
+      if (differences.length === 0) return;
+      if (performance.now() < deadlineMs) continue;
+      this.problems.push('lifted, and never made equal:', ...differences.slice(0, 20));
+      return;
     }
   }
 
@@ -264,6 +410,20 @@ class Run implements RunOutcome {
         this.#hasDrift = true;
         this.#isEqual = false;
         return;
+      case 'refuse': {
+        const { call, name, code } = fault;
+        if (call !== undefined) this.#fuse.refusals.add({ kind: 'call', call, name, code });
+        else if (name !== undefined) this.#fuse.refusals.add({ kind: 'name', name, code });
+        return;
+      }
+      case 'immutable': {
+        const stats = statsOf(join(this.#target, fault.at));
+        if (stats === undefined) this.#count('did not fit');
+        else this.#fuse.refusals.add({ kind: 'entry', stats });
+        return;
+      }
+      case 'unreadable':
+        return this.#makeUnreadable(join(this.#source, fault.at));
       case 'restart sender':
         return this.#then(async () => {
           await this.#stopSender();
@@ -285,6 +445,24 @@ class Run implements RunOutcome {
         if (fault.label !== undefined) this.#crashLabel = fault.label;
         else return this.#strikeAfter(fault.after, () => this.#crashReceiver());
     }
+  }
+
+  #makeUnreadable(path: string): void {
+    const stats = statsOf(path);
+    if (stats === undefined || stats.isSymbolicLink()) this.#count('did not fit');
+    else {
+      fs.chmodSync(path, 0);
+      this.#isEqual = false;
+      this.#hasUnreadable = true;
+    }
+  }
+
+  /** Wherever it was renamed to. */
+  #makeReadable(path: string): void {
+    const stats = fs.lstatSync(path);
+    if (!stats.isSymbolicLink() && (stats.mode & 0o777) === 0) fs.chmodSync(path, 0o755);
+    if (!stats.isDirectory()) return;
+    for (const name of fs.readdirSync(path)) this.#makeReadable(join(path, name));
   }
 
   #then(act: () => Promise<void>): Promise<void> {
@@ -381,6 +559,10 @@ class Run implements RunOutcome {
     const sender = await Sender.open(
       senderOptions(base, {
         once: false,
+        ...(this.#options.cpuShare !== undefined && { cpuShare: this.#options.cpuShare }),
+        ...(this.#options.maxDelete !== undefined && {
+          maxDelete: { kind: 'count' as const, value: this.#options.maxDelete },
+        }),
         intervalMs: neverMs,
         stateFolder: folder,
         signal: stop.signal,
@@ -419,7 +601,10 @@ class Run implements RunOutcome {
   }
 
   #note(event: SenderEvent): void {
-    if (event.kind === 'commit') this.#commits += event.operations;
+    if (event.kind === 'commit') {
+      this.#commits += event.operations;
+      this.#commitCount++;
+    }
     if (event.kind === 'end' && event.outcome.error !== undefined) {
       this.problems.push(`the sender ended: ${event.outcome.error.message}`);
     }
@@ -457,6 +642,23 @@ class Run implements RunOutcome {
   #count(what: string): void {
     this.done.set(what, (this.done.get(what) ?? 0) + 1);
   }
+}
+
+/** undefined where there is nothing, a file in the path included. */
+function statsOf(path: string): fs.BigIntStats | undefined {
+  try {
+    return fs.lstatSync(path, { bigint: true });
+  } catch (error) {
+    if (error instanceof Error && 'syscall' in error) return undefined;
+    throw error;
+  }
+}
+
+/** What no fault concerns: written to by operations, and renamed among itself only. */
+function apartOf(tree: ReadonlyMap<string, TreeEntry>): ReadonlyMap<string, TreeEntry> {
+  const isApart = (path: string): boolean =>
+    path === keepPath || path === apartPath || path.startsWith(`${apartPath}/`);
+  return new Map([...tree].filter(([path]) => isApart(path)));
 }
 
 /** When anything about each entry last changed. */
