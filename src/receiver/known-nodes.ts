@@ -9,7 +9,7 @@ import { type Aside, isListed } from './aside.ts';
 import type { Drift } from './drift.ts';
 import type { Limbo, Waiting } from './limbo.ts';
 import type { NodeRecords } from './node-records.ts';
-import { Rejection } from './rejection.ts';
+import { fatalMessage, Rejection, refusal } from './rejection.ts';
 import type { Replay } from './replay.ts';
 import type { Step, StepOf } from './steps.ts';
 import type { OpenPlace, TreeView } from './tree-view.ts';
@@ -67,7 +67,7 @@ export class KnownNodes {
     else this.#linkOver(step, place, record, present);
     this.#records.arrive(entry, { parent, name });
     this.#changes.setEntry(parent, name, entry);
-    this.#tree.setAttributes(place, undefined, entry);
+    this.#setAttributesLast(place, undefined, entry);
   }
 
   #linkOver(
@@ -170,7 +170,7 @@ export class KnownNodes {
       else this.#aside.replace(place, { present, stays }, move);
     }
     this.#recordRename(step);
-    this.#tree.setAttributes(place, current, entry);
+    this.#setAttributesLast(place, current, entry);
   }
 
   /** Where the old name is taken over later in the commit, it is left in place until then. */
@@ -227,7 +227,26 @@ export class KnownNodes {
     this.#changes.setEntry(parent, name, entry);
     if (entry.kind === 'file') this.#records.arrive(entry, { parent, name });
     else if (entry.kind === 'directory') this.#records.moveDirectory(entry.id, { parent, name });
-    this.#tree.setAttributes(place, waiting.entry, entry);
+    this.#setAttributesLast(place, waiting.entry, entry);
+  }
+
+  /**
+   * The node has its name by then. Where its attributes are refused the record says what it has, and
+   * the sender, to which the step failed, is to ask for that.
+   */
+  #setAttributesLast(place: OpenPlace, previous: Entry | undefined, entry: Entry): void {
+    const { parent, name, directory } = place;
+    try {
+      this.#tree.setAttributes(place, previous, entry);
+    } catch (error) {
+      const refused = fatalMessage(error) ? undefined : refusal(error, name);
+      const now = refused && directory.lstat(name);
+      if (refused === undefined || now === undefined) throw error;
+      const mode = Number(now.mode & 0o7777n);
+      const stamp = { ...entry.stamp, ctimeNs: 0n };
+      this.#changes.setEntry(parent, name, { ...entry, mode, mtimeNs: now.mtimeNs, stamp });
+      throw new Rejection('gone', refused.message);
+    }
   }
 
   #refuseCycle({ parent, name, entry }: StepOf<'rename'>): void {

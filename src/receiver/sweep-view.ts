@@ -18,11 +18,19 @@ import { type ApplyOptions, TreeView } from './tree-view.ts';
 
 export type SweepViewOptions = Omit<ApplyOptions, 'changes' | 'isReplay' | 'onStep'> & {
   readonly store: ReplicaStore;
-  /** Directories whose file system does not hold the attributes they should have. */
-  readonly stubborn: Set<NodeId>;
+  /** Directories that did not take the attributes they should have, for now or for ever. */
+  readonly stubborn: Map<NodeId, Stubborn>;
 };
 
+/** Left alone for so many sweeps more, of so many since it was tried. */
+export interface Stubborn {
+  readonly left: number;
+  readonly of: number;
+}
+
 const stubbornMax = 10_000;
+/** An hour, of sweeps by the minute. */
+const stubbornSweepsMax = 64;
 const rootPlace = { parent: keptParent, name: '' } as const;
 
 export class SweepView {
@@ -159,7 +167,12 @@ export class SweepView {
   /** Gives the directory the mode and time it should have. */
   checkAttributes(id: NodeId): void {
     const isPlanned = this.#displacedIn.has(id);
-    if (isPlanned || this.options.stubborn.has(id) || this.#hasAttributes(id)) return;
+    if (isPlanned || this.#hasAttributes(id)) return;
+    const stubborn = this.options.stubborn.get(id);
+    if (stubborn !== undefined && stubborn.left > 0) {
+      this.options.stubborn.set(id, { ...stubborn, left: stubborn.left - 1 });
+      return;
+    }
     const path = this.#tree.path(id, '');
     this.options.log.debug({ path }, 'a directory gets its mode and time back');
     this.#tree.touch(id);
@@ -185,7 +198,11 @@ export class SweepView {
     if (this.#tree.isTouched) await flushTree(this.#tree, flush);
     const { stubborn } = this.options;
     for (const id of this.#corrected) {
-      if (stubborn.size < stubbornMax && !this.#hasAttributes(id)) stubborn.add(id);
+      const sweeps = Math.min((stubborn.get(id)?.of ?? 0) * 2 || 1, stubbornSweepsMax);
+      if (this.#hasAttributes(id)) stubborn.delete(id);
+      else if (stubborn.size < stubbornMax || stubborn.has(id)) {
+        stubborn.set(id, { left: sweeps, of: sweeps });
+      }
     }
   }
 

@@ -15,7 +15,7 @@ import type { Folders } from './folders.ts';
 import type { LocalAttributes } from './local-attributes.ts';
 import { forgetOrphans } from './orphans.ts';
 import { sweepDirectory } from './sweep-directory.ts';
-import { SweepView } from './sweep-view.ts';
+import { type Stubborn, SweepView } from './sweep-view.ts';
 
 export interface SweepOptions {
   readonly folders: Folders;
@@ -46,8 +46,7 @@ export class Sweep {
   readonly #newPass: Pass;
   #pass: Generator<void, void> | undefined;
   #view: SweepView | undefined;
-  /** Directories whose file system does not hold the attributes they should have. */
-  readonly #stubborn = new Set<NodeId>();
+  readonly #stubborn = new Map<NodeId, Stubborn>();
 
   /** Of the whole tree, unless something else is to be looked at. */
   constructor(options: SweepOptions, pass?: Pass) {

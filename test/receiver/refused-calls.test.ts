@@ -9,6 +9,7 @@ import { makeDiskFolder } from '../support/folders.ts';
 import { pushOnce, runUntilTeardown, senderOptions } from '../support/push-once.ts';
 import { collectingLog, openReceiver, receiverDefaults } from '../support/receivers.ts';
 import { compareTrees } from '../support/tree.ts';
+import { until } from '../support/until.ts';
 
 t.test('where files are bound to their directories (EXDEV of link) they are replaced', async t => {
   const folder = makeDiskFolder(t);
@@ -69,4 +70,49 @@ t.test('a sender that calls while the receiver ends hears that, at whatever mome
     lines.filter(line => line.startsWith('error')),
     [],
   );
+});
+
+t.test('attributes that are refused as a file gets another name are not recorded', async t => {
+  for (const call of ['chmod', 'setTimes'] as const) {
+    const folder = makeDiskFolder(t);
+    const source = join(folder, 'source');
+    const root = join(folder, 'target');
+    for (const path of [source, root]) fs.mkdirSync(path);
+    for (const name of ['file', 'other']) fs.writeFileSync(join(source, name), name);
+    const fuse = new Fuse();
+    const receiver = await openReceiver(t, { root, openRoot: path => fuse.openRoot(path) });
+    const push = { folder, source, receiver };
+    t.match((await pushOnce(push)).outcome, { inSync: true });
+    fs.renameSync(join(source, 'file'), join(source, 'renamed'));
+    fs.linkSync(join(source, 'other'), join(source, 'linked'));
+    fs.chmodSync(join(source, 'renamed'), 0o600);
+    fs.chmodSync(join(source, 'linked'), 0o600);
+    const seconds =
+      call === 'setTimes' ? 1_000_000_000 : fs.statSync(join(source, 'other')).mtimeMs / 1000;
+    fs.utimesSync(join(source, 'linked'), seconds, seconds);
+    fuse.refusals.add({ kind: 'call', call, code: 'EPERM' });
+    t.match((await pushOnce(push)).outcome, { inSync: false }, `${call}: it is told`);
+    fuse.refusals.lift();
+    t.match((await pushOnce(push)).outcome, { inSync: true, problems: 0 });
+    t.strictSame(compareTrees(source, root), [], `${call}: and made up for`);
+  }
+});
+
+t.test('a directory that could not take its time back gets it once it can', async t => {
+  const folder = makeDiskFolder(t);
+  const source = join(folder, 'source');
+  const root = join(folder, 'target');
+  for (const path of [join(source, 'd'), root]) fs.mkdirSync(path, { recursive: true });
+  const fuse = new Fuse();
+  const pauses = { sliceMs: 1, firstSliceMs: 1, sweepMs: 1, cleanMs: 3_600_000 };
+  const receiver = await openReceiver(t, { root, pauses, openRoot: path => fuse.openRoot(path) });
+  const push = { folder, source, receiver };
+  t.match((await pushOnce(push)).outcome, { inSync: true });
+  const stats = fs.lstatSync(join(root, 'd'), { bigint: true });
+  fuse.refusals.add({ kind: 'entry', stats });
+  fs.utimesSync(join(root, 'd'), 1_000_000_000, 1_000_000_000);
+  const { count } = fuse.refusals;
+  await until(() => fuse.refusals.count > count + 1, 'two more tries');
+  fuse.refusals.lift();
+  await until(() => compareTrees(source, root).length === 0, 'equal');
 });
