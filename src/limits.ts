@@ -102,6 +102,8 @@ export const openStagesMax = 32;
 export const inlineFileSize = 256 * 1024;
 /** Two looks at a file must be this far apart before its times are believed: FAT counts 2 s. */
 export const trustAfterMs = 2000;
+/** Names that are not tried again for a while, remembered: about 20 MB. Beyond them the oldest is tried at once. */
+export const pausedNamesMax = 100_000;
 /** Changes found and not yet durable: bounds the sender's memory; the scan finds the rest again. */
 export const queuedChangesMax = 6_000;
 /** Live connections of one key: a sender has one, and half-open ones die within deadAfterMs. */

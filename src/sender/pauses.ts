@@ -1,5 +1,6 @@
 // Names that are not tried again for a while: by growing pauses, so that what cannot be done costs
 // next to nothing.
+import { pausedNamesMax } from '../limits.ts';
 import type { NodeId } from '../snapshot/entry.ts';
 import type { Name } from '../snapshot/name.ts';
 import type { Place } from '../store/snapshot-store.ts';
@@ -28,6 +29,11 @@ const all: ReadonlySet<PauseReason> = new Set(['unstable', 'unreadable', 'refuse
 
 export class Pauses {
   readonly #pauses = new Map<NodeId, Map<Name, Pause>>();
+  #size = 0;
+
+  get size(): number {
+    return this.#size;
+  }
 
   /** Longer than the one before, if that was for the same reason. */
   begin({ parent, name }: Place, reason: PauseReason): void {
@@ -35,12 +41,16 @@ export class Pauses {
     const { min, max } = boundsMs[reason];
     const lastMs = before?.reason === reason ? before.delayMs : min / 2;
     const delayMs = Math.min(lastMs * 2, max);
+    this.end({ parent, name });
     this.#set({ parent, name }, { reason, untilMs: clockMs() + delayMs, delayMs });
+    if (this.#size > pausedNamesMax) this.#dropOldest();
   }
 
   end({ parent, name }: Place): void {
     const names = this.#pauses.get(parent);
-    if (names?.delete(name) === true && names.size === 0) this.#pauses.delete(parent);
+    if (names?.delete(name) !== true) return;
+    this.#size--;
+    if (names.size === 0) this.#pauses.delete(parent);
   }
 
   /** Why a name is not tried again before when; undefined once its time has come. */
@@ -71,6 +81,17 @@ export class Pauses {
 
   #set({ parent, name }: Place, pause: Pause): void {
     const names = this.#pauses.get(parent) ?? new Map<Name, Pause>();
+    if (!names.has(name)) this.#size++;
     this.#pauses.set(parent, names.set(name, pause));
+  }
+
+  /** Names that are gone from the source are ended by nothing else. */
+  #dropOldest(): void {
+    for (const [parent, names] of this.#pauses) {
+      for (const name of names.keys()) {
+        this.end({ parent, name });
+        return;
+      }
+    }
   }
 }
