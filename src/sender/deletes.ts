@@ -149,6 +149,11 @@ export class Deletes {
     return this.#rejected.get(placeKey(folder, name)) === entry.id;
   }
 
+  /** The name is at the source again: what was said of its delete counts no more. */
+  noteBack(folder: Folder, known: Known): void {
+    if (this.isRejected(folder.id, known)) this.#rejected.delete(placeKey(folder.id, known.name));
+  }
+
   reset(): void {
     this.#gone.clear();
     this.#countsBelow.clear();

@@ -81,6 +81,7 @@ export class DirectoryScan {
           changes.created(folder, difference.seen, undefined);
           break;
         case 'changed':
+          deletes.noteBack(folder, difference.known);
           changes.updated(folder, difference.seen);
           break;
         case 'gone':

@@ -287,6 +287,9 @@ t.test('held deletes: rejected ones stay, and what comes back is replicated', as
   t.equal(read(target, 'a'), 'again');
   t.equal(read(target, 'b/c'), 'again');
   t.equal(await sender.decide('reject'), 0, 'nothing is held');
+  fs.rmSync(join(source, 'a'));
+  await sender.flush();
+  t.notOk(fs.existsSync(join(target, 'a')), 'what came back and went again is judged anew');
 });
 
 t.test('a rejection that is taken back: the next look holds it again, however short', async t => {
