@@ -92,6 +92,12 @@ export class NewNodes {
     const { directory } = this.#aside.drift.openToChange(parent);
     const place = { parent, name, directory };
     if (this.#options.isReplay && !staging.lstat(staged.name)) {
+      const current = this.#changes.entry(parent, name);
+      const there = directory.lstat(name);
+      if (current && there && this.#tree.isCurrent(directory, name, current, there)) {
+        const path = this.#tree.path(parent, name);
+        throw new Rejection('refused', `${path}: it was refused before the crash`);
+      }
       this.#aside.recordDone(place);
       return place;
     }

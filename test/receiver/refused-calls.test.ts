@@ -116,3 +116,45 @@ t.test('a directory that could not take its time back gets it once it can', asyn
   fuse.refusals.lift();
   await until(() => compareTrees(source, root).length === 0, 'equal');
 });
+
+t.test('what a refused step left in place is still known after a crash', async t => {
+  const folder = makeDiskFolder(t);
+  const source = join(folder, 'source');
+  const root = join(folder, 'target');
+  for (const path of [source, root]) fs.mkdirSync(path);
+  fs.writeFileSync(join(source, 'file'), 'before');
+  const fuse = new Fuse();
+  let isDue = false;
+  const { log, lines } = collectingLog();
+  const options = {
+    ...receiverDefaults,
+    root,
+    log,
+    openRoot: (path: string) => fuse.openRoot(path),
+  };
+  const onStep = (label: string): void => {
+    if (isDue && label === 'records') fuse.blow();
+  };
+  const first = await Receiver.open({ ...options, onStep });
+  t.match((await pushOnce({ folder, source, receiver: first })).outcome, { inSync: true });
+  fs.writeFileSync(join(source, 'file'), 'and after');
+  fuse.refusals.add({ kind: 'name', name: 'file', code: 'EACCES' });
+  isDue = true;
+  await pushOnce({ folder, source, receiver: first }, { timeoutMs: 100 });
+  t.ok(fuse.isBlown && fuse.refusals.count > 0, 'it was refused, and then came the crash');
+  await first.close().catch(() => {});
+  fuse.replace();
+  fs.rmSync(join(root, '.replica', 'receive.lock'), { force: true });
+  lines.length = 0;
+  const pauses = { sliceMs: 1, firstSliceMs: 1, sweepMs: 1, cleanMs: 3_600_000 };
+  const receiver = await openReceiver(t, { ...options, pauses });
+  t.match((await pushOnce({ folder, source, receiver })).outcome, { inSync: false });
+  await until(() => receiver.sweepCount > 1, 'a look at the tree');
+  t.equal(fs.readFileSync(join(root, 'file'), 'utf8'), 'before');
+  t.strictSame(
+    lines.filter(line => line.includes('drift')),
+    [],
+  );
+  fuse.refusals.lift();
+  t.match((await pushOnce({ folder, source, receiver })).outcome, { inSync: true });
+});

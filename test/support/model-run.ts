@@ -364,7 +364,8 @@ class Run implements RunOutcome {
       // Of directories that cannot be changed the receiver leaves mode and times as they are.
       return !(this.#fuse.refusals.hasEntry && / (mode|mtimeUs): /.test(line));
     });
-    const isExcused = this.#hasDrift || this.#hasRules() || !isPrivileged;
+    // Rejected deletes are none that a flush waits for.
+    const isExcused = this.#hasDrift || this.#hasRules() || isHeld || !isPrivileged;
     if (isWhole && differences.length > 0 && !isExcused) {
       this.problems.push('refused, and not told:', ...differences);
     }
