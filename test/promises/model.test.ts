@@ -6,6 +6,7 @@ import t from 'tap';
 import { onEachFileSystem } from '../support/folders.ts';
 import { randomProgram, shrink } from '../support/model-program.ts';
 import { runProgram } from '../support/model-run.ts';
+import { wideProgram } from '../support/model-wide.ts';
 import { seededRandom } from '../support/random.ts';
 import { ownSeeds } from '../support/seeds.ts';
 
@@ -15,8 +16,14 @@ onEachFileSystem(t, 'equal after any program of operations and faults', async (t
     const run = join(folder, `${seed}`);
     fs.mkdirSync(run);
     const outcome = await runProgram(run, randomProgram(seed, seededRandom(seed)));
-    t.strictSame(outcome.problems, [], `node dist/bench/soak/model.js --seed ${seed}`);
+    t.strictSame(outcome.problems, [], `node dist/bench/soak/model.js --narrow --seed ${seed}`);
     readCount += outcome.readCount;
+  }
+  for (const seed of ownSeeds(2)) {
+    const run = join(folder, `wide-${seed}`);
+    fs.mkdirSync(run);
+    const outcome = await runProgram(run, wideProgram(seed, seededRandom(seed)));
+    t.strictSame(outcome.problems, [], `node dist/bench/soak/model.js --seed ${seed}`);
   }
   t.ok(readCount > 10, `${readCount} files were read in between`);
 });
