@@ -11,7 +11,7 @@ import { Drift } from './drift.ts';
 import { type Displaced, type InTheWay, Keeper, nothingDisplaced } from './keeper.ts';
 import { Limbo } from './limbo.ts';
 import { NodeRecords } from './node-records.ts';
-import { otherFormInTheWay, Rejection } from './rejection.ts';
+import { fatalMessage, otherFormInTheWay, Rejection, refusal } from './rejection.ts';
 import { Replay } from './replay.ts';
 import type { Step } from './steps.ts';
 import type { OpenPlace, TreeView } from './tree-view.ts';
@@ -70,14 +70,26 @@ export class Aside {
       const path = this.#tree.path(place.parent, place.name);
       throw new Rejection('refused', `${path}: ${otherFormInTheWay}`);
     }
+    const current = this.#changes.entry(place.parent, place.name);
     const displaced = this.#displace(place, { present, stays });
     try {
       act();
     } catch (error) {
-      displaced.undo();
+      this.#putBack(place, displaced, current);
       throw error;
     }
     displaced.record();
+  }
+
+  /** What cannot go back either is kept, and the sender hears that it is gone. */
+  #putBack(place: OpenPlace, displaced: Displaced, current: Entry | undefined): void {
+    try {
+      displaced.undo();
+    } catch (error) {
+      if (fatalMessage(error) || !refusal(error, place.name)) throw error;
+      displaced.record();
+      if (current) this.drift.noteLost(place, current);
+    }
   }
 
   /** Leaves nothing at `place`. */

@@ -158,3 +158,32 @@ t.test('what a refused step left in place is still known after a crash', async t
   fuse.refusals.lift();
   t.match((await pushOnce({ folder, source, receiver })).outcome, { inSync: true });
 });
+
+t.test('what made room for a refused step and cannot go back is kept, and comes again', async t => {
+  const folder = makeDiskFolder(t);
+  const source = join(folder, 'source');
+  const root = join(folder, 'target');
+  for (const path of ['source/a', 'source/b', 'target']) {
+    fs.mkdirSync(join(folder, path), { recursive: true });
+  }
+  for (const name of ['a', 'b']) fs.writeFileSync(join(source, name, 'file'), name);
+  const fuse = new Fuse();
+  const { log, lines } = collectingLog();
+  const openRoot = (path: string) => fuse.openRoot(path);
+  const receiver = await openReceiver(t, { root, log, openRoot });
+  const push = { folder, source, receiver };
+  t.match((await pushOnce(push)).outcome, { inSync: true });
+  fs.renameSync(join(source, 'a'), join(source, 'c'));
+  fs.renameSync(join(source, 'b'), join(source, 'a'));
+  fs.renameSync(join(source, 'c'), join(source, 'b'));
+  for (const name of ['a', 'b']) fuse.refusals.add({ kind: 'name', name, code: 'EACCES' });
+  t.match((await pushOnce(push)).outcome, { inSync: false });
+  t.strictSame(fs.readdirSync(join(root, '.replica', 'limbo')), [], 'nothing is left in limbo');
+  fuse.refusals.lift();
+  t.match((await pushOnce(push)).outcome, { inSync: true });
+  t.strictSame(compareTrees(source, root), []);
+  t.strictSame(
+    lines.filter(line => line.includes('drift')),
+    [],
+  );
+});

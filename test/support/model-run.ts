@@ -110,7 +110,6 @@ class Run implements RunOutcome {
   #commits = 0;
   #commitCount = 0;
   #hasUnreadable = false;
-  #mayLose = false;
   #hadEntry = false;
   #wake: () => void = () => {};
 
@@ -182,10 +181,7 @@ class Run implements RunOutcome {
     await this.#receiver?.close();
     this.#receiver = undefined;
     for (const line of this.#log.lines) {
-      const isDrift =
-        /drift|changed at the destination/.test(line) &&
-        !this.#hasDrift &&
-        !(this.#mayLose && line.includes('"what":"missing"'));
+      const isDrift = /drift|changed at the destination/.test(line) && !this.#hasDrift;
       if (isDrift || (/^error/.test(line) && !line.includes('Error: crash'))) {
         this.problems.push(line);
       }
@@ -427,8 +423,6 @@ class Run implements RunOutcome {
         return;
       case 'refuse': {
         const { call, name, code } = fault;
-        // What was put aside for something else cannot be put back then.
-        if (call === undefined || call === 'rename') this.#mayLose = true;
         if (call !== undefined) this.#fuse.refusals.add({ kind: 'call', call, name, code });
         else if (name !== undefined) this.#fuse.refusals.add({ kind: 'name', name, code });
         return;
