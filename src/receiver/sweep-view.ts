@@ -1,7 +1,7 @@
 // One slice of the sweep: reads the tree without touching it, until something is found.
 import type { BigIntStats } from 'node:fs';
 import { systemCode } from '../errors.ts';
-import { type NodeId, rootId } from '../snapshot/entry.ts';
+import { type Entry, type NodeId, rootId } from '../snapshot/entry.ts';
 import type { Name } from '../snapshot/name.ts';
 import { Changes } from '../store/changes.ts';
 import { keptParent } from '../store/receiver-records.ts';
@@ -14,7 +14,7 @@ import { Directories } from './directories.ts';
 import type { Flush } from './flush.ts';
 import { isDoubtful } from './recorded-content.ts';
 import { fatalMessage } from './rejection.ts';
-import { type ApplyOptions, TreeView } from './tree-view.ts';
+import { type ApplyOptions, type OpenPlace, TreeView } from './tree-view.ts';
 
 export type SweepViewOptions = Omit<ApplyOptions, 'changes' | 'isReplay' | 'onStep'> & {
   readonly store: ReplicaStore;
@@ -154,14 +154,29 @@ export class SweepView {
     const { ino, size, mtimeNs, ctimeNs } = now;
     const stamp = { ino, size, mtimeNs, ctimeNs };
     this.changes.setFile(entry.id, entry.version, { ...record, stamp });
-    this.#tree.setAttributes({ parent: id, name, directory }, undefined, entry);
+    const isDone = this.#attempt({ parent: id, name, directory }, entry);
+    // Not as it should be yet: the next sweep is to find that again.
+    if (!isDone) this.changes.setFile(entry.id, entry.version, record);
   }
 
   setLinkTime(id: NodeId, name: Name): void {
     const entry = this.changes.entry(id, name);
     const directory = this.open(id);
     if (entry?.kind !== 'link' || !directory) return;
-    this.#tree.setAttributes({ parent: id, name, directory }, undefined, entry);
+    this.#attempt({ parent: id, name, directory }, entry);
+  }
+
+  /** Refused attributes keep nobody from the rest of the tree; the next sweep tries them again. */
+  #attempt(place: OpenPlace, entry: Entry): boolean {
+    try {
+      this.#tree.setAttributes(place, undefined, entry);
+      return true;
+    } catch (error) {
+      if (systemCode(error) === undefined || fatalMessage(error)) throw error;
+      const path = this.#tree.path(place.parent, place.name);
+      this.options.log.debug({ path, code: systemCode(error) }, 'attributes cannot be put back');
+      return false;
+    }
   }
 
   /** Gives the directory the mode and time it should have. */
