@@ -2,9 +2,10 @@
 // receiver lacks them, or because their names belong to one file.
 import { queuedChangesMax, trustAfterMs } from '../limits.ts';
 import { sameSeen } from '../snapshot/diff.ts';
-import type { NodeId } from '../snapshot/entry.ts';
+import type { Entry, NodeId } from '../snapshot/entry.ts';
 import type { Known, Seen } from '../snapshot/listing.ts';
 import type { Name } from '../snapshot/name.ts';
+import type { Place } from '../store/snapshot-store.ts';
 import { below, seenOfStats } from '../tree/source-listing.ts';
 import { clockMs } from './clock.ts';
 import type { NodeChanges } from './node-changes.ts';
@@ -92,6 +93,8 @@ export class Rereads {
     const { observed, findings } = this.#state;
     for (const { place, other, known } of observed.splits()) {
       const { parent, name } = place;
+      // One that is gone, or another file by now, is found by listing; its delete may be held for long.
+      if (!this.#isThere(place, known.entry) || !this.#isThere(other, known.entry)) continue;
       // Until then the sweep is not quiet.
       if ([place, other].some(at => observed.isStuck(at.parent, at.name))) findings.pause();
       else findings.defer();
@@ -109,6 +112,15 @@ export class Rereads {
       if (size !== seen.size || mtimeNs !== seen.mtimeNs) continue;
       this.#changes.linkTo({ id: parent, path }, seen, known, { isNew: false });
     }
+  }
+
+  /** Has the source the inode of `entry` at the place? */
+  #isThere({ parent, name }: Place, entry: Entry): boolean {
+    const path = this.#state.observed.pathOf(parent);
+    const stats =
+      path === undefined ? undefined : statQuietly(this.#state.source, below(path, name));
+    const seen = stats && seenOfStats(name, stats);
+    return seen !== undefined && isSameInode(entry, seen);
   }
 
   #resend(id: NodeId, place: { parent: NodeId; name: Name }): void {

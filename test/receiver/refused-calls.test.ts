@@ -55,6 +55,31 @@ t.test(
   },
 );
 
+t.test('a flush ends though the name that was refused is gone, and its delete held', async t => {
+  const folder = makeDiskFolder(t);
+  const source = join(folder, 'source');
+  const root = join(folder, 'target');
+  for (const path of [source, root]) fs.mkdirSync(path);
+  for (const name of ['first', 'x', 'y', 'z']) fs.writeFileSync(join(source, name), name);
+  const fuse = new Fuse();
+  const receiver = await openReceiver(t, { root, openRoot: path => fuse.openRoot(path) });
+  const push = { folder, source, receiver };
+  t.match((await pushOnce(push)).outcome, { inSync: true });
+  const maxDelete = { kind: 'count', value: 1 } as const;
+  const options = senderOptions(push, { once: false, intervalMs: 3_600_000, maxDelete });
+  const sender = await runUntilTeardown(t, options);
+  await sender.flush();
+  fs.writeFileSync(join(source, 'first'), 'and after');
+  fs.linkSync(join(source, 'first'), join(source, 'second'));
+  fuse.refusals.add({ kind: 'name', name: 'first', code: 'EACCES' });
+  await sender.flush();
+  for (const name of ['first', 'x', 'y']) fs.rmSync(join(source, name));
+  t.match(await sender.flush(), { held: 3 });
+  t.equal(await sender.decide('approve'), 3);
+  t.match(await sender.flush(), { held: 0, problems: 0 });
+  t.strictSame(compareTrees(source, root), []);
+});
+
 t.test('a sender that calls while the receiver ends hears that, at whatever moment', async t => {
   const { log, lines } = collectingLog();
   const root = makeDiskFolder(t);
@@ -186,4 +211,24 @@ t.test('what made room for a refused step and cannot go back is kept, and comes 
     lines.filter(line => line.includes('drift')),
     [],
   );
+});
+
+t.test('a mode that cannot be put back keeps no drift elsewhere from being found', async t => {
+  const folder = makeDiskFolder(t);
+  const source = join(folder, 'source');
+  const root = join(folder, 'target');
+  for (const path of [source, root]) fs.mkdirSync(path);
+  for (const name of ['a', 'z']) fs.writeFileSync(join(source, name), name);
+  const fuse = new Fuse();
+  const pauses = { sliceMs: 1, firstSliceMs: 1, sweepMs: 1, cleanMs: 3_600_000 };
+  const receiver = await openReceiver(t, { root, pauses, openRoot: path => fuse.openRoot(path) });
+  t.match((await pushOnce({ folder, source, receiver })).outcome, { inSync: true });
+  fuse.refusals.add({ kind: 'call', call: 'chmod', name: 'a', code: 'EPERM' });
+  fs.chmodSync(join(root, 'a'), 0o600);
+  await until(() => fuse.refusals.count > 2, 'some tries');
+  fs.writeFileSync(join(root, 'z'), 'altered');
+  await until(() => receiver.driftCount > 0, 'the drift was found');
+  fuse.refusals.lift();
+  const mode = fs.statSync(join(source, 'a')).mode;
+  await until(() => fs.statSync(join(root, 'a')).mode === mode, 'the mode was put back');
 });

@@ -268,7 +268,8 @@ class Run implements RunOutcome {
     });
     clearTimeout(timer);
     if (stop.signal.aborted) this.problems.push('a pass (--once) does not end');
-    const isTold = outcome.inSync && !this.#hasDrift && !this.#hasRules();
+    const { hasEntry } = this.#fuse.refusals;
+    const isTold = outcome.inSync && !this.#hasDrift && !this.#hasRules() && !hasEntry;
     if (isTold) {
       const differences = compareReadTrees(readTree(this.#source), readTree(this.#target));
       if (differences.length > 0) this.problems.push('a pass says in sync:', ...differences);
