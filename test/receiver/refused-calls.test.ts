@@ -11,18 +11,37 @@ import { collectingLog, openReceiver, receiverDefaults } from '../support/receiv
 import { compareTrees } from '../support/tree.ts';
 import { until } from '../support/until.ts';
 
-t.test('where files are bound to their directories (EXDEV of link) they are replaced', async t => {
+type Test = Parameters<Parameters<typeof t.test>[0]>[0];
+
+const fastPauses = { sliceMs: 1, firstSliceMs: 1, sweepMs: 1, cleanMs: 3_600_000 };
+
+/** Pushes what `make` puts into the source, to a receiver whose destination refuses when told to. */
+async function synced(t: Test, make: (source: string) => void, isLooking = false) {
   const folder = makeDiskFolder(t);
-  const source = join(folder, 'source');
-  const root = join(folder, 'target');
+  const [source, root] = [join(folder, 'source'), join(folder, 'target')];
   for (const path of [source, root]) fs.mkdirSync(path);
-  fs.writeFileSync(join(source, 'file'), 'before');
+  make(source);
   const fuse = new Fuse();
-  const receiver = await openReceiver(t, { root, openRoot: path => fuse.openRoot(path) });
-  t.match((await pushOnce({ folder, source, receiver })).outcome, { inSync: true });
+  const { log, lines } = collectingLog();
+  const looks = isLooking ? { pauses: fastPauses } : {};
+  const openRoot = (path: string) => fuse.openRoot(path);
+  const receiver = await openReceiver(t, { root, log, openRoot, ...looks });
+  const push = { folder, source, receiver };
+  t.match((await pushOnce(push)).outcome, { inSync: true });
+  return { source, root, fuse, lines, receiver, push };
+}
+
+function files(...names: readonly string[]): (source: string) => void {
+  return source => {
+    for (const name of names) fs.writeFileSync(join(source, name), name);
+  };
+}
+
+t.test('where files are bound to their directories (EXDEV of link) they are replaced', async t => {
+  const { source, root, fuse, push } = await synced(t, files('file'));
   fuse.refusals.add({ kind: 'call', call: 'link', code: 'EXDEV' });
   fs.writeFileSync(join(source, 'file'), 'after');
-  t.match((await pushOnce({ folder, source, receiver })).outcome, { inSync: true, problems: 0 });
+  t.match((await pushOnce(push)).outcome, { inSync: true, problems: 0 });
   t.ok(fuse.refusals.count > 0, 'a link was refused');
   t.strictSame(compareTrees(source, root), []);
 });
@@ -30,15 +49,7 @@ t.test('where files are bound to their directories (EXDEV of link) they are repl
 t.test(
   'a further name of a file arrives though its first cannot be brought up to date',
   async t => {
-    const folder = makeDiskFolder(t);
-    const source = join(folder, 'source');
-    const root = join(folder, 'target');
-    for (const path of [source, root]) fs.mkdirSync(path);
-    fs.writeFileSync(join(source, 'first'), 'before');
-    const fuse = new Fuse();
-    const receiver = await openReceiver(t, { root, openRoot: path => fuse.openRoot(path) });
-    const push = { folder, source, receiver };
-    t.match((await pushOnce(push)).outcome, { inSync: true });
+    const { source, root, fuse, push } = await synced(t, files('first'));
     fs.writeFileSync(join(source, 'first'), 'and after');
     fs.linkSync(join(source, 'first'), join(source, 'second'));
     fuse.refusals.add({ kind: 'name', name: 'first', code: 'EACCES' });
@@ -56,15 +67,7 @@ t.test(
 );
 
 t.test('a flush ends though the name that was refused is gone, and its delete held', async t => {
-  const folder = makeDiskFolder(t);
-  const source = join(folder, 'source');
-  const root = join(folder, 'target');
-  for (const path of [source, root]) fs.mkdirSync(path);
-  for (const name of ['first', 'x', 'y', 'z']) fs.writeFileSync(join(source, name), name);
-  const fuse = new Fuse();
-  const receiver = await openReceiver(t, { root, openRoot: path => fuse.openRoot(path) });
-  const push = { folder, source, receiver };
-  t.match((await pushOnce(push)).outcome, { inSync: true });
+  const { source, root, fuse, push } = await synced(t, files('first', 'x', 'y', 'z'));
   const maxDelete = { kind: 'count', value: 1 } as const;
   const options = senderOptions(push, { once: false, intervalMs: 3_600_000, maxDelete });
   const sender = await runUntilTeardown(t, options);
@@ -99,15 +102,7 @@ t.test('a sender that calls while the receiver ends hears that, at whatever mome
 
 t.test('attributes that are refused as a file gets another name are not recorded', async t => {
   for (const call of ['chmod', 'setTimes'] as const) {
-    const folder = makeDiskFolder(t);
-    const source = join(folder, 'source');
-    const root = join(folder, 'target');
-    for (const path of [source, root]) fs.mkdirSync(path);
-    for (const name of ['file', 'other']) fs.writeFileSync(join(source, name), name);
-    const fuse = new Fuse();
-    const receiver = await openReceiver(t, { root, openRoot: path => fuse.openRoot(path) });
-    const push = { folder, source, receiver };
-    t.match((await pushOnce(push)).outcome, { inSync: true });
+    const { source, root, fuse, push } = await synced(t, files('file', 'other'));
     fs.renameSync(join(source, 'file'), join(source, 'renamed'));
     fs.linkSync(join(source, 'other'), join(source, 'linked'));
     fs.chmodSync(join(source, 'renamed'), 0o600);
@@ -124,15 +119,7 @@ t.test('attributes that are refused as a file gets another name are not recorded
 });
 
 t.test('a directory that could not take its time back gets it once it can', async t => {
-  const folder = makeDiskFolder(t);
-  const source = join(folder, 'source');
-  const root = join(folder, 'target');
-  for (const path of [join(source, 'd'), root]) fs.mkdirSync(path, { recursive: true });
-  const fuse = new Fuse();
-  const pauses = { sliceMs: 1, firstSliceMs: 1, sweepMs: 1, cleanMs: 3_600_000 };
-  const receiver = await openReceiver(t, { root, pauses, openRoot: path => fuse.openRoot(path) });
-  const push = { folder, source, receiver };
-  t.match((await pushOnce(push)).outcome, { inSync: true });
+  const { source, root, fuse } = await synced(t, at => fs.mkdirSync(join(at, 'd')), true);
   const stats = fs.lstatSync(join(root, 'd'), { bigint: true });
   fuse.refusals.add({ kind: 'entry', stats });
   fs.utimesSync(join(root, 'd'), 1_000_000_000, 1_000_000_000);
@@ -171,8 +158,7 @@ t.test('what a refused step left in place is still known after a crash', async t
   fuse.replace();
   fs.rmSync(join(root, '.replica', 'receive.lock'), { force: true });
   lines.length = 0;
-  const pauses = { sliceMs: 1, firstSliceMs: 1, sweepMs: 1, cleanMs: 3_600_000 };
-  const receiver = await openReceiver(t, { ...options, pauses });
+  const receiver = await openReceiver(t, { ...options, pauses: fastPauses });
   t.match((await pushOnce({ folder, source, receiver })).outcome, { inSync: false });
   await until(() => receiver.sweepCount > 1, 'a look at the tree');
   t.equal(fs.readFileSync(join(root, 'file'), 'utf8'), 'before');
@@ -185,19 +171,10 @@ t.test('what a refused step left in place is still known after a crash', async t
 });
 
 t.test('what made room for a refused step and cannot go back is kept, and comes again', async t => {
-  const folder = makeDiskFolder(t);
-  const source = join(folder, 'source');
-  const root = join(folder, 'target');
-  for (const path of ['source/a', 'source/b', 'target']) {
-    fs.mkdirSync(join(folder, path), { recursive: true });
-  }
-  for (const name of ['a', 'b']) fs.writeFileSync(join(source, name, 'file'), name);
-  const fuse = new Fuse();
-  const { log, lines } = collectingLog();
-  const openRoot = (path: string) => fuse.openRoot(path);
-  const receiver = await openReceiver(t, { root, log, openRoot });
-  const push = { folder, source, receiver };
-  t.match((await pushOnce(push)).outcome, { inSync: true });
+  const { source, root, fuse, lines, push } = await synced(t, at => {
+    for (const name of ['a', 'b']) fs.mkdirSync(join(at, name));
+    files('a/file', 'b/file')(at);
+  });
   fs.renameSync(join(source, 'a'), join(source, 'c'));
   fs.renameSync(join(source, 'b'), join(source, 'a'));
   fs.renameSync(join(source, 'c'), join(source, 'b'));
@@ -214,15 +191,7 @@ t.test('what made room for a refused step and cannot go back is kept, and comes 
 });
 
 t.test('a mode that cannot be put back keeps no drift elsewhere from being found', async t => {
-  const folder = makeDiskFolder(t);
-  const source = join(folder, 'source');
-  const root = join(folder, 'target');
-  for (const path of [source, root]) fs.mkdirSync(path);
-  for (const name of ['a', 'z']) fs.writeFileSync(join(source, name), name);
-  const fuse = new Fuse();
-  const pauses = { sliceMs: 1, firstSliceMs: 1, sweepMs: 1, cleanMs: 3_600_000 };
-  const receiver = await openReceiver(t, { root, pauses, openRoot: path => fuse.openRoot(path) });
-  t.match((await pushOnce({ folder, source, receiver })).outcome, { inSync: true });
+  const { source, root, fuse, receiver } = await synced(t, files('a', 'z'), true);
   fuse.refusals.add({ kind: 'call', call: 'chmod', name: 'a', code: 'EPERM' });
   fs.chmodSync(join(root, 'a'), 0o600);
   await until(() => fuse.refusals.count > 2, 'some tries');

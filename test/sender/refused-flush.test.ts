@@ -3,11 +3,11 @@ import fs from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import type { SenderEvent } from '../../src/sender/events.ts';
-import { Sender } from '../../src/sender/sender.ts';
 import type { Operation } from '../../src/wire/messages.ts';
 import { connectTo, optionsFor, runOnce } from '../support/fake-push.ts';
 import { FakeReceiver } from '../support/fake-receiver.ts';
 import { makeDiskFolder } from '../support/folders.ts';
+import { runUntilTeardown } from '../support/push-once.ts';
 
 type Test = Parameters<Parameters<typeof t.test>[0]>[0];
 
@@ -21,26 +21,6 @@ function prepare(t: Test) {
   fs.mkdirSync(options.source);
   const at = (name: string): string => join(options.source, name);
   return { receiver, options, at };
-}
-
-interface Running {
-  readonly sender: Sender;
-  readonly events: readonly SenderEvent[];
-}
-
-async function start(t: Test, options: ReturnType<typeof prepare>['options']): Promise<Running> {
-  const stop = new AbortController();
-  const sender = await Sender.open({ ...options, once: false, signal: stop.signal });
-  const events: SenderEvent[] = [];
-  const running = (async () => {
-    for await (const event of sender.run()) events.push(event);
-  })();
-  t.teardown(async () => {
-    stop.abort();
-    await running;
-    await sender.close();
-  });
-  return { sender, events };
 }
 
 /** What each refused operation makes impossible beside itself. */
@@ -77,7 +57,7 @@ for (const [what, { make, count }] of Object.entries(refused)) {
       if (++tries > triesMax) abandon.abort();
       return 'refused';
     };
-    const { sender } = await start(t, { ...options, intervalMs: neverMs });
+    const sender = await runUntilTeardown(t, { ...options, once: false, intervalMs: neverMs });
     const flushed = await sender.flush(abandon.signal).catch((error: unknown) => error);
     t.match(flushed, { problems: count, held: 0 });
     t.ok(tries <= 3, `tried ${tries} times`);
@@ -93,7 +73,9 @@ t.test('a refused delete is not called in sync', async t => {
   t.match((await runOnce(options)).outcome, { inSync: true });
   receiver.refuse = operation => (operation.kind === 'remove' ? 'refused' : undefined);
   fs.rmSync(at('a'));
-  const { sender, events } = await start(t, { ...options, intervalMs: neverMs });
+  const events: SenderEvent[] = [];
+  const live = { ...options, once: false, intervalMs: neverMs };
+  const sender = await runUntilTeardown(t, live, events);
   t.match(await sender.flush(), { problems: 1 });
   // A tick while it is paused, with something else to do: it finds nothing but that delete.
   const countOf = (kind: SenderEvent['kind']): number =>

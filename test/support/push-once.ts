@@ -58,15 +58,16 @@ export async function pushOnce(
   return { outcome: last.outcome, events, sentBytes, operations };
 }
 
-/** A sender that runs until the test is over; nobody listens to what it tells. */
+/** A sender that runs until the test is over; `events` gets what it tells. */
 export async function runUntilTeardown(
   test: { teardown: (act: () => Promise<void>) => void },
   options: SenderOptions,
+  events: SenderEvent[] = [],
 ): Promise<Sender> {
   const stop = new AbortController();
   const sender = await Sender.open({ ...options, signal: stop.signal });
   const running = (async () => {
-    for await (const _ of sender.run());
+    for await (const event of sender.run()) events.push(event);
   })();
   test.teardown(async () => {
     stop.abort();
