@@ -18,7 +18,7 @@ import { type ApplyOptions, type OpenPlace, TreeView } from './tree-view.ts';
 
 export type SweepViewOptions = Omit<ApplyOptions, 'changes' | 'isReplay' | 'onStep'> & {
   readonly store: ReplicaStore;
-  /** Directories that did not take the attributes they should have, for now or for ever. */
+  /** Directories and links that did not take the attributes they should have, for now or for ever. */
   readonly stubborn: Map<NodeId, Stubborn>;
 };
 
@@ -103,7 +103,10 @@ export class SweepView {
     if (!entry || !directory) return 'done';
     try {
       const now = directory.lstat(name);
-      if (now && this.#tree.isAsRecorded(directory, name, entry, now)) return 'done';
+      if (now && this.#tree.isAsRecorded(directory, name, entry, now)) {
+        if (entry.kind === 'link') this.#checkLink({ parent: id, name, directory }, entry, now);
+        return 'done';
+      }
       if (now?.isDirectory() && entry.kind === 'directory' && isMounted(directory, now)) {
         return 'done';
       }
@@ -166,6 +169,19 @@ export class SweepView {
     this.#attempt({ parent: id, name, directory }, entry);
   }
 
+  /** Gives a link the time and owner it should have. */
+  #checkLink(place: OpenPlace, entry: Entry, now: BigIntStats): void {
+    if (this.#hasLinkAttributes(entry, now) || this.#isLeftAlone(entry.id)) return;
+    this.#attempt(place, entry);
+    const after = place.directory.lstat(place.name);
+    this.#noteTried(entry.id, after !== undefined && this.#hasLinkAttributes(entry, after));
+  }
+
+  #hasLinkAttributes(entry: Entry, now: BigIntStats): boolean {
+    const isOwned = this.options.attributes.hasOwner(entry, now);
+    return isOwned && now.mtimeNs / 1000n === entry.mtimeNs / 1000n;
+  }
+
   /** Refused attributes keep nobody from the rest of the tree; the next sweep tries them again. */
   #attempt(place: OpenPlace, entry: Entry): boolean {
     try {
@@ -182,16 +198,27 @@ export class SweepView {
   /** Gives the directory the mode and time it should have. */
   checkAttributes(id: NodeId): void {
     const isPlanned = this.#displacedIn.has(id);
-    if (isPlanned || this.#hasAttributes(id)) return;
-    const stubborn = this.options.stubborn.get(id);
-    if (stubborn !== undefined && stubborn.left > 0) {
-      this.options.stubborn.set(id, { ...stubborn, left: stubborn.left - 1 });
-      return;
-    }
+    if (isPlanned || this.#hasAttributes(id) || this.#isLeftAlone(id)) return;
     const path = this.#tree.path(id, '');
     this.options.log.debug({ path }, 'a directory gets its mode and time back');
     this.#tree.touch(id);
     this.#corrected.push(id);
+  }
+
+  #isLeftAlone(id: NodeId): boolean {
+    const stubborn = this.options.stubborn.get(id);
+    if (stubborn === undefined || stubborn.left === 0) return false;
+    this.options.stubborn.set(id, { ...stubborn, left: stubborn.left - 1 });
+    return true;
+  }
+
+  #noteTried(id: NodeId, isDone: boolean): void {
+    const { stubborn } = this.options;
+    const sweeps = Math.min((stubborn.get(id)?.of ?? 0) * 2 || 1, stubbornSweepsMax);
+    if (isDone) stubborn.delete(id);
+    else if (stubborn.size < stubbornMax || stubborn.has(id)) {
+      stubborn.set(id, { left: sweeps, of: sweeps });
+    }
   }
 
   #hasAttributes(id: NodeId): boolean {
@@ -211,14 +238,7 @@ export class SweepView {
     this.#aside.end();
     this.#tree.refresh();
     if (this.#tree.isTouched) await flushTree(this.#tree, flush);
-    const { stubborn } = this.options;
-    for (const id of this.#corrected) {
-      const sweeps = Math.min((stubborn.get(id)?.of ?? 0) * 2 || 1, stubbornSweepsMax);
-      if (this.#hasAttributes(id)) stubborn.delete(id);
-      else if (stubborn.size < stubbornMax || stubborn.has(id)) {
-        stubborn.set(id, { left: sweeps, of: sweeps });
-      }
-    }
+    for (const id of this.#corrected) this.#noteTried(id, this.#hasAttributes(id));
   }
 
   close(): void {

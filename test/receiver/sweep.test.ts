@@ -148,16 +148,20 @@ onEachFileSystem(t, 'touched, linked and equal files are no drift', async (t, fo
     sender.file(rootId, 'saved', 'C'),
     sender.file(rootId, 'mode', 'D', { mode: 0o640 }),
   ];
-  await sender.commit(files);
+  await sender.commit([...files, sender.link(rootId, 'link', 'nowhere')]);
+  const linkTime = (): bigint => fs.lstatSync(join(root, 'link'), { bigint: true }).mtimeNs;
+  const linkTimeBefore = linkTime();
   const before = treeText(root, { attributes: true });
   fs.utimesSync(join(root, 'touched'), 1, 1);
   fs.linkSync(join(root, 'linked'), join(folder, 'snapshot'));
   fs.writeFileSync(join(root, '.saved.new'), 'C');
   fs.renameSync(join(root, '.saved.new'), join(root, 'saved'));
   fs.chmodSync(join(root, 'mode'), 0o777);
+  fs.lutimesSync(join(root, 'link'), 1, 1);
   await sweep(receiver);
   await sweep(receiver);
   t.equal(receiver.driftCount, 0);
+  t.equal(linkTime(), linkTimeBefore, 'that of a link too');
   t.strictSame(treeText(root, { attributes: true }), before, 'attributes are put back');
   const outcome = await sender.commit([
     sender.file(rootId, 'linked', 'B2', { id: files[1]?.entry.id ?? rootId, version: 2 }),
